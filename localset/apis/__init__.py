@@ -1,0 +1,1 @@
+"""The scheme and one file per kind: defaults, conversion, validation, predicates. Pure."""

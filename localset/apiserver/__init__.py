@@ -1,0 +1,1 @@
+"""HTTP: routes, discovery, watch streams, tables, Pod streams. Decides nothing about objects."""

@@ -1,0 +1,1 @@
+"""Clock, tasks, work queue, files, log: no Kubernetes noun."""

@@ -1,0 +1,1 @@
+"""click commands; an HTTP client over the daemon's Unix socket. Starts fast: import late."""

@@ -1,0 +1,1 @@
+"""The Client protocol, its HTTP body, and the informer."""

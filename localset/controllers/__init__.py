@@ -1,0 +1,1 @@
+"""One room per controller: shell (controller), brain (plan, pure), report (status)."""

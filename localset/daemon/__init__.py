@@ -1,0 +1,1 @@
+"""Wires the house: settings, data directory, start, stop."""

@@ -1,0 +1,1 @@
+"""Metadata, labels, quantities, patches, Status errors. Pure."""

@@ -1,0 +1,1 @@
+"""Kind-blind versioned objects with watch, on SQLite. Knows no Kubernetes noun but metadata."""
