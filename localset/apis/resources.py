@@ -1,0 +1,70 @@
+"""Which resources are served: names, versions, scope, subresources.
+
+One row per resource; storage is always the first version. apiserver makes routes and discovery from it, registry its
+strategies, cli its aliases.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A served resource. `name` is `plural` or `plural.group`; `versions[0]` is the storage version."""
+
+    plural: str
+    singular: str
+    kind: str
+    group: str = ""
+    versions: tuple[str, ...] = ("v1",)
+    namespaced: bool = True
+    short_names: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    subresources: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Return `pods` or `statefulsets.apps`."""
+        return f"{self.plural}.{self.group}" if self.group else self.plural
+
+    def api_version(self, version: str | None = None) -> str:
+        """Return `apps/v1`; the storage version by default."""
+        version = version or self.versions[0]
+        return f"{self.group}/{version}" if self.group else version
+
+
+RESOURCES: tuple[Resource, ...] = (
+    Resource("namespaces", "namespace", "Namespace", namespaced=False, short_names=("ns",), subresources=("status", "finalize")),
+    Resource("nodes", "node", "Node", namespaced=False, short_names=("no",), subresources=("status",)),
+    Resource("serviceaccounts", "serviceaccount", "ServiceAccount", short_names=("sa",)),
+    Resource("services", "service", "Service", short_names=("svc",), categories=("all",), subresources=("status",)),
+    Resource("endpoints", "endpoints", "Endpoints", short_names=("ep",)),
+    Resource("configmaps", "configmap", "ConfigMap", short_names=("cm",)),
+    Resource("secrets", "secret", "Secret"),
+    Resource("persistentvolumes", "persistentvolume", "PersistentVolume", namespaced=False, short_names=("pv",), subresources=("status",)),
+    Resource("persistentvolumeclaims", "persistentvolumeclaim", "PersistentVolumeClaim", short_names=("pvc",), subresources=("status",)),
+    Resource("pods", "pod", "Pod", short_names=("po",), categories=("all",), subresources=("status", "log", "exec", "binding", "eviction")),
+    Resource("events", "event", "Event", short_names=("ev",)),
+    Resource("statefulsets", "statefulset", "StatefulSet", "apps", ("v1", "v1beta2", "v1beta1"), short_names=("sts",), categories=("all",), subresources=("status", "scale")),
+    Resource("controllerrevisions", "controllerrevision", "ControllerRevision", "apps", ("v1", "v1beta2", "v1beta1")),
+    Resource("poddisruptionbudgets", "poddisruptionbudget", "PodDisruptionBudget", "policy", ("v1", "v1beta1"), short_names=("pdb",), subresources=("status",)),
+    Resource("storageclasses", "storageclass", "StorageClass", "storage.k8s.io", namespaced=False, short_names=("sc",)),
+)
+
+BY_NAME: dict[str, Resource] = {resource.name: resource for resource in RESOURCES}
+BY_KIND: dict[tuple[str, str], Resource] = {(r.group, r.kind): r for r in RESOURCES}
+
+
+def find_by_kind(api_version: str, kind: str) -> Resource | None:
+    """Return the resource that serves `kind` in exactly this `apiVersion`, or None."""
+    group, _, version = api_version.rpartition("/")
+    resource = BY_KIND.get((group, kind))
+    return resource if resource and version in resource.versions else None
+
+
+def find_by_word(word: str) -> Resource | None:
+    """Return the resource that a person means: plural, singular, short name, Kind or `plural.group`, any case."""
+    lowered = word.lower()
+    for r in RESOURCES:
+        if lowered in {r.plural, r.singular, r.name, r.kind.lower(), f"{r.singular}.{r.group}", *r.short_names}:
+            return r
+    return None

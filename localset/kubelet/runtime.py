@@ -1,0 +1,190 @@
+"""`Runtime`: what the kubelet needs from whatever runs processes.
+
+One protocol, three levels of isolation that only add (design 3.7). `kubelet.keeper_runtime.KeeperRuntime` is the real body,
+over the keeper's socket; tests bring a fake. Nothing here knows a Kubernetes noun but the names in a spec's labels.
+Processes are identified by `run_id`, new for every start of a container; every call is idempotent by it.
+"""
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+
+class Isolation(StrEnum):
+    """Levels of design 3.7; NAMESPACES is reserved for a later issue."""
+
+    PLAIN = "plain"
+    LOOPBACK = "loopback"
+    NAMESPACES = "namespaces"
+
+
+class ProcessState(StrEnum):
+    """States of runtime.md 5.8."""
+
+    INTENDED = "intended"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    DRAINING = "draining"
+    EXITED = "exited"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+    @property
+    def is_over(self) -> bool:
+        """Tell whether no process of the set is left."""
+        return self in {ProcessState.EXITED, ProcessState.FAILED, ProcessState.UNKNOWN}
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A host path that appears at `target` (levels with own mounts only). `source` is absolute, file or directory."""
+
+    source: str
+    target: str
+    read_only: bool = False
+
+
+@dataclass(frozen=True)
+class ProcessSpec:
+    """All that is needed to start one container's process, in plain data (it is journalled as JSON).
+
+    `working_directory` is created beneath the private root when the level has one and it is missing.
+    `user`/`group`/`supplementary_groups` are applied as root; rootless with own mounts, `user` is what the program sees.
+    `private_directory` belongs to this container alone: overlay layers live beneath it; the runtime makes and removes it.
+    `log_path` is the file that the keeper appends CRI-formatted lines to (`TIMESTAMP stdout F text`); rotated files are
+    `log_path.1` … ; the parent directory exists.
+    """
+
+    run_id: str
+    pod: str
+    pod_uid: str
+    container: str
+    argv: tuple[str, ...]
+    environment: dict[str, str]
+    working_directory: str
+    hostname: str
+    log_path: str
+    private_directory: str
+    isolation: Isolation
+    mounts: tuple[Mount, ...] = ()
+    user: int | None = None
+    group: int | None = None
+    supplementary_groups: tuple[int, ...] = ()
+    stop_signal: str = "SIGTERM"
+    stdin: bool = False
+    tty: bool = False
+    labels: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ProcessReport:
+    """What is known of a process. Times are wall seconds since the epoch, for display.
+
+    `exit_code` is the status as Kubernetes shows it (128+n for a signal), None while running or when unknown: never 0 when
+    unknown. `error` explains FAILED (`ENOENT: no such file: foo`); `errno_name` is its symbol.
+    """
+
+    run_id: str
+    state: ProcessState
+    pid: int | None = None
+    started_at: float | None = None
+    finished_at: float | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    error: str = ""
+    errno_name: str = ""
+    labels: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ExecSpec:
+    """A command inside a running container's surroundings (probes, exec, lifecycle hooks)."""
+
+    run_id: str
+    argv: tuple[str, ...]
+    environment: dict[str, str]
+    working_directory: str
+    user: int | None = None
+    group: int | None = None
+    supplementary_groups: tuple[int, ...] = ()
+    tty: bool = False
+
+
+@dataclass(frozen=True)
+class ExecResult:
+    """How a command that was run to its end came out; `output` is stdout and stderr together, bounded."""
+
+    exit_code: int | None
+    output: bytes
+    timed_out: bool = False
+    error: str = ""
+
+
+class ExecSession(Protocol):
+    """A running interactive command. With tty, stderr stays empty."""
+
+    async def write(self, data: bytes) -> None:
+        """Send bytes to its stdin."""
+        ...
+
+    async def close_stdin(self) -> None:
+        """Send end of file."""
+        ...
+
+    def output(self) -> AsyncGenerator[tuple[int, bytes], None]:
+        """Yield (1 or 2, bytes) until both streams end."""
+        ...
+
+    async def resize(self, columns: int, rows: int) -> None:
+        """Set the terminal's size; nothing without tty."""
+        ...
+
+    async def wait(self) -> int:
+        """Return the exit code, 128+n for a signal; 126/127 when it could not start."""
+        ...
+
+    async def aclose(self) -> None:
+        """Kill what still runs and free descriptors."""
+        ...
+
+
+class Runtime(Protocol):
+    """Runs processes that outlive the daemon."""
+
+    async def spawn(self, spec: ProcessSpec) -> ProcessReport:
+        """Record the intent durably, then start. A known run id answers its present state.
+
+        A program that cannot be executed gives a report in state FAILED, not an exception.
+        """
+        ...
+
+    async def stop(self, run_id: str, grace_seconds: float) -> None:
+        """Begin to end the whole set of descendants: stop signal, grace, SIGKILL. Returns at once; a later call may only
+        shorten the grace. The end arrives as an event.
+        """
+        ...
+
+    async def list(self) -> list[ProcessReport]:
+        """Return every process that is known and not yet forgotten."""
+        ...
+
+    async def forget(self, run_id: str) -> None:
+        """Acknowledge the end of a process: its record and private directory are removed."""
+        ...
+
+    def events(self) -> AsyncGenerator[ProcessReport, None]:
+        """Yield a report at each change of state, for ever. NB: subscribe before `list`, or an exit in between is lost."""
+        ...
+
+    async def execute(self, spec: ExecSpec, timeout_seconds: float) -> ExecResult:
+        """Run a command to its end inside the container; on timeout its whole tree is killed."""
+        ...
+
+    async def open_exec(self, spec: ExecSpec, *, stdin: bool) -> ExecSession:
+        """Start an interactive command inside the container."""
+        ...
+
+    async def attach(self, run_id: str) -> ExecSession | None:
+        """Return a session on the container's own stdin/tty when it was started with one, else None."""
+        ...
