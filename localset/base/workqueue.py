@@ -104,8 +104,9 @@ class WorkQueue(Generic[K]):
                 raise
             except Exception as error:  # noqa: BLE001 - the boundary that turns any failure into a retry
                 delay = self.retry(key)
-                log.warning("%s %s: %s; again in %.3f s", self.name, key, error, delay,
-                            exc_info=log.isEnabledFor(logging.DEBUG))
+                log.warning(
+                    "%s %s: %s; again in %.3f s", self.name, key, error, delay, exc_info=log.isEnabledFor(logging.DEBUG)
+                )
             else:
                 self.forget(key)
             finally:

@@ -94,9 +94,7 @@ class Client(Protocol):
         """Apply `patch` (a JSON value) to the object or to its `status`/`scale` subresource."""
         ...
 
-    async def delete(
-        self, resource: str, namespace: str, name: str, options: DeleteOptions | None = None
-    ) -> Object:
+    async def delete(self, resource: str, namespace: str, name: str, options: DeleteOptions | None = None) -> Object:
         """Delete, or begin to; return the last or the lingering object."""
         ...
 

@@ -1,0 +1,1 @@
+"""The local image catalogue: directories with an image.yaml. Used by kubelet and cli; runs nothing."""
