@@ -1,0 +1,1 @@
+"""What `get` shows: columns and cells per kind. Pure functions of (object, now)."""

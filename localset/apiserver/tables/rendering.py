@@ -1,0 +1,65 @@
+"""From objects to the wire form of a Table or of PartialObjectMetadata.
+
+Called by `presentation` for answers and watch events. Pure: `now` is handed in, objects are not changed.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from localset.apiserver.tables import cluster, events, pods, services, storage, workloads
+from localset.apiserver.tables.columns import AGE, NAME, Printer, age, name
+from localset.machinery.metadata import Object
+
+PRINTERS: dict[str, Printer] = {
+    **pods.PRINTERS,
+    **workloads.PRINTERS,
+    **services.PRINTERS,
+    **storage.PRINTERS,
+    **cluster.PRINTERS,
+    **events.PRINTERS,
+}
+FALLBACK = Printer((NAME, AGE), lambda obj, now: [name(obj), age(obj, now)])
+META_GROUP = "meta.k8s.io"
+
+
+def partial_metadata(obj: Object, version: str) -> Object:
+    """Return the PartialObjectMetadata of `obj` in `meta.k8s.io/<version>`."""
+    return {
+        "kind": "PartialObjectMetadata",
+        "apiVersion": f"{META_GROUP}/{version}",
+        "metadata": obj.get("metadata") or {},
+    }
+
+
+def row(printer: Printer, obj: Object, now: datetime, include: str, version: str) -> dict[str, Any]:
+    """Return one row; `include` is `None`, `Metadata` or `Object`, as the query parameter says."""
+    made: dict[str, Any] = {"cells": printer.cells(obj, now)}
+    conditions = printer.conditions(obj) if printer.conditions else []
+    if conditions:
+        made["conditions"] = conditions
+    if include == "Object":
+        made["object"] = obj
+    else:
+        made["object"] = None if include == "None" else partial_metadata(obj, version)
+    return made
+
+
+def table(  # noqa: PLR0913 - a Table depends on all of these
+    resource_name: str,
+    objects: list[Object],
+    metadata: dict[str, Any],
+    now: datetime,
+    *,
+    include: str = "Metadata",
+    version: str = "v1",
+    with_columns: bool = True,
+) -> Object:
+    """Return the Table of `objects`; columns are null when not wanted (all but the first event of a watch)."""
+    printer = PRINTERS.get(resource_name, FALLBACK)
+    return {
+        "kind": "Table",
+        "apiVersion": f"{META_GROUP}/{version}",
+        "metadata": metadata,
+        "columnDefinitions": [column.to_json() for column in printer.columns] if with_columns else None,
+        "rows": [row(printer, obj, now, include, version) for obj in objects],
+    }
