@@ -1,0 +1,190 @@
+"""Recording Kubernetes Events.
+
+`EventRecorder.event` returns at once; one task of the recorder writes. Repeats are merged into one object whose count
+grows, many similar ones are combined, and an object that causes a flood is throttled (client-go tools/record,
+events_cache.go).
+An event that cannot be written is dropped with a log line: events never hold up or fail the work they tell of.
+"""
+
+import asyncio
+import logging
+from collections import OrderedDict, deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from localset.base.clock import Clock, rfc3339
+from localset.base.tasks import Tasks
+from localset.client.client import Client, PatchType
+from localset.machinery.errors import StatusError
+from localset.machinery.metadata import Object, name_of, namespace_of, uid_of, version_of
+
+log = logging.getLogger(__name__)
+
+MAX_CACHED = 4096
+SIMILAR_LIMIT = 10
+SIMILAR_WINDOW_SECONDS = 600.0
+BURST = 25.0
+REFILL_SECONDS = 300.0
+MESSAGE_LIMIT_BYTES = 1024
+FLUSH_SECONDS = 2.0
+
+_Key = tuple[str, ...]
+
+
+@dataclass
+class _Similar:
+    """Events that differ only in their message: which messages, since when (monotonic seconds)."""
+
+    since: float
+    messages: set[str] = field(default_factory=set)
+
+
+@dataclass
+class _Bucket:
+    tokens: float
+    at: float
+
+
+class EventRecorder:
+    """Writes Events as `component` (`statefulset-controller`); `host` is the node's name for the kubelet."""
+
+    def __init__(self, client: Client, clock: Clock, component: str, host: str = "") -> None:
+        """Make a recorder; its task starts with the first event."""
+        self._client = client
+        self._clock = clock
+        self._component = component
+        self._host = host
+        self._queue: deque[Object] = deque()
+        self._written: OrderedDict[_Key, tuple[str, str, int]] = OrderedDict()
+        self._similar: OrderedDict[_Key, _Similar] = OrderedDict()
+        self._buckets: OrderedDict[_Key, _Bucket] = OrderedDict()
+        self._serial = 0
+        self._wakeup = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._tasks = Tasks(f"events of {component}")
+        self._is_closed = False
+
+    def event(self, obj: Object, event_type: str, reason: str, message: str, *, field_path: str = "") -> None:
+        """Record that `reason` happened to `obj`; `event_type` is Normal or Warning. Never fails, never waits."""
+        if self._is_closed:
+            return
+        involved = {
+            "kind": obj.get("kind", ""),
+            "namespace": namespace_of(obj),
+            "name": name_of(obj),
+            "uid": uid_of(obj),
+            "apiVersion": obj.get("apiVersion", ""),
+            "resourceVersion": version_of(obj),
+            "fieldPath": field_path,
+        }
+        message = message.encode()[:MESSAGE_LIMIT_BYTES].decode(errors="ignore")
+        similar_key = (involved["uid"], involved["kind"], involved["namespace"], involved["name"], event_type, reason)
+        message, is_combined = self._combine(similar_key, message)
+        if not self._has_token(similar_key[:4]):
+            log.debug("event of %s dropped, too many: %s %s", name_of(obj), reason, message)
+            return
+        merge_key = (*similar_key, field_path, "" if is_combined else message)
+        self._queue.append({"key": merge_key, "involved": involved, "message": message, "at": self._clock.now()})
+        self._idle.clear()
+        self._wakeup.set()
+        if not len(self._tasks):
+            self._tasks.spawn(self._write_all(), "write")
+
+    async def aclose(self) -> None:
+        """Write what waits (for at most two seconds), then stop."""
+        self._is_closed = True
+        if len(self._tasks):
+            try:
+                await asyncio.wait_for(self._idle.wait(), FLUSH_SECONDS)
+            except TimeoutError:
+                log.warning("%d events were not written", len(self._queue))
+        await self._tasks.aclose()
+
+    def _combine(self, key: _Key, message: str) -> tuple[str, bool]:
+        now = self._clock.monotonic()
+        similar = self._similar.get(key)
+        if similar is None or now - similar.since > SIMILAR_WINDOW_SECONDS:
+            similar = _Similar(now)
+            _remember(self._similar, key, similar)
+        if len(similar.messages) <= SIMILAR_LIMIT:
+            similar.messages.add(message)
+        if len(similar.messages) <= SIMILAR_LIMIT:
+            return message, False
+        return f"(combined from similar events): {message}", True
+
+    def _has_token(self, key: _Key) -> bool:
+        now = self._clock.monotonic()
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            bucket = _Bucket(BURST, now)
+            _remember(self._buckets, key, bucket)
+        bucket.tokens = min(BURST, bucket.tokens + (now - bucket.at) / REFILL_SECONDS)
+        bucket.at = now
+        if bucket.tokens < 1:
+            return False
+        bucket.tokens -= 1
+        return True
+
+    async def _write_all(self) -> None:
+        while True:
+            while self._queue:
+                entry = self._queue[0]
+                try:
+                    await self._write(entry)
+                except (StatusError, OSError) as error:
+                    # NB: an object in a namespace that is ending gets no more events: 403 and 404 are ordinary here.
+                    log.debug("event %s not written: %s", entry["message"], error)
+                self._queue.popleft()
+            self._idle.set()
+            self._wakeup.clear()
+            await self._wakeup.wait()
+
+    async def _write(self, entry: Object) -> None:
+        known = self._written.get(entry["key"])
+        stamp = rfc3339(entry["at"])
+        if known is not None:
+            namespace, name, count = known
+            patch = {"count": count + 1, "lastTimestamp": stamp, "message": entry["message"]}
+            try:
+                await self._client.patch("events", namespace, name, patch, PatchType.MERGE)
+            except StatusError as error:
+                if error.code != 404:
+                    raise
+                del self._written[entry["key"]]
+            else:
+                _remember(self._written, entry["key"], (namespace, name, count + 1))
+                return
+        created = await self._client.create("events", self._new_event(entry, stamp))
+        _remember(self._written, entry["key"], (namespace_of(created), name_of(created), 1))
+
+    def _new_event(self, entry: Object, stamp: str) -> Object:
+        involved = {k: v for k, v in entry["involved"].items() if v}
+        namespace = involved.get("namespace") or "default"
+        self._serial += 1
+        moment = int(entry["at"].timestamp() * 1_000_000) * 1000 + self._serial % 1000
+        source = {"component": self._component}
+        if self._host:
+            source["host"] = self._host
+        return {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"name": f"{involved.get('name', '')[:230]}.{moment:x}", "namespace": namespace},
+            "involvedObject": involved,
+            "reason": entry["key"][5],
+            "message": entry["message"],
+            "source": source,
+            "firstTimestamp": stamp,
+            "lastTimestamp": stamp,
+            "count": 1,
+            "type": entry["key"][4],
+            "reportingComponent": self._component,
+            "reportingInstance": self._host,
+        }
+
+
+def _remember(cache: OrderedDict[_Key, Any], key: _Key, value: Any) -> None:
+    cache[key] = value
+    cache.move_to_end(key)
+    while len(cache) > MAX_CACHED:
+        cache.popitem(last=False)
