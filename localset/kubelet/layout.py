@@ -1,0 +1,188 @@
+"""Where a container finds its files: mounts with own mounts, a tree of links beneath LOCALSET_ROOT without (plain).
+
+Called by `starter` for each start; the private root and the scratch directories are made anew each time, because only
+volumes may outlive a process. Targets and subPaths are API data and are walked beneath descriptors.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from localset.base.files import (
+    make_directory_beneath,
+    make_private_directory,
+    open_beneath,
+    opened_directory,
+    remove_tree_beneath,
+    safe_elements,
+)
+from localset.kubelet.context import ImageLike
+from localset.kubelet.environment import ConfigError
+from localset.kubelet.expansion import expand
+from localset.kubelet.identity import ProcessIdentity
+from localset.kubelet.runtime import Mount
+from localset.kubelet.volumes import MountedVolume
+from localset.machinery.metadata import Object
+
+
+@dataclass(frozen=True)
+class Place:
+    """One thing at a path of the container."""
+
+    source: Path
+    target: str
+    is_read_only: bool
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The outcome: mounts for the runtime, or the root of the link tree."""
+
+    mounts: tuple[Mount, ...]
+    root: str
+    work_directory: Path
+
+
+def volume_places(
+    container: Object, volumes: Mapping[str, MountedVolume], environment: Mapping[str, str]
+) -> list[Place]:
+    """Return the container's volumeMounts; a volume that is not served is left out. ConfigError for an unknown one."""
+    places = []
+    for mount in container.get("volumeMounts") or []:
+        volume = volumes.get(mount.get("name") or "")
+        if volume is None:
+            continue
+        sub_path = mount.get("subPath") or ""
+        if mount.get("subPathExpr"):
+            sub_path = expand(mount["subPathExpr"], environment)
+            if "$(" in sub_path:
+                raise ConfigError(f"subPathExpr of volume {mount['name']} names a variable that is not set: {sub_path}")
+        source = _beneath(volume.path, sub_path) if sub_path else volume.path
+        is_read_only = bool(mount.get("readOnly")) or volume.is_read_only
+        places.append(Place(source, "/" + "/".join(safe_elements(mount["mountPath"].lstrip("/"))), is_read_only))
+    return places
+
+
+def _beneath(volume: Path, sub_path: str) -> Path:
+    """Return the subPath of a volume, made as a directory when missing; a link anywhere in it is refused."""
+    relative = "/".join(safe_elements(sub_path))
+    try:
+        with opened_directory(volume) as root:
+            try:
+                os.close(open_beneath(root, relative, os.O_RDONLY | os.O_NONBLOCK))
+            except FileNotFoundError:
+                os.close(make_directory_beneath(root, relative))
+    except OSError as error:
+        projected = _projected_file(volume, relative)
+        if projected is not None:
+            return projected
+        raise ConfigError(f'failed to prepare subPath "{sub_path}": {error.strerror}') from error
+    return volume / relative
+
+
+def _projected_file(volume: Path, relative: str) -> Path | None:
+    """Return the file behind the kubelet's own links of a projected volume, fixed to its present generation."""
+    try:
+        with opened_directory(volume) as root:
+            generation = os.readlink("..data", dir_fd=root)
+            os.close(open_beneath(root, f"{generation}/{relative}"))
+    except OSError:
+        return None
+    return volume / generation / relative
+
+
+def lay_out(  # noqa: PLR0913 - one start and all that it shows
+    directory: Path,
+    image: ImageLike,
+    volumes: list[Place],
+    own_files: list[Place],
+    identity: ProcessIdentity,
+    *,
+    has_own_mounts: bool,
+    is_root: bool,
+) -> Layout:
+    """Prepare a container's directory for one start and return its layout.
+
+    `own_files` are hosts, hostname, resolv.conf.
+    """
+    mode = 0o711 if is_root else 0o700
+    make_private_directory(directory, mode=mode)
+    with opened_directory(directory) as root:
+        for name in ("root", "scratch"):
+            remove_tree_beneath(root, name)
+    work = make_private_directory(directory / "work", mode=0o700)
+    owner = (identity.user, identity.group) if is_root else (None, None)
+    _give(work, owner)
+    images = (
+        []
+        if image.is_host
+        else [Place(image.directory / source, target, is_read_only=True) for source, target in image.mounts]
+    )
+    scratch = [] if image.is_host else list(image.scratch)
+    if has_own_mounts:
+        places = [*images, *_make_scratch(directory, scratch, owner, mode), *volumes, *own_files]
+        by_depth = sorted({place.target: place for place in places}.values(), key=lambda p: p.target.count("/"))
+        return Layout(tuple(Mount(str(p.source), p.target, p.is_read_only) for p in by_depth), "", work)
+    root_path = make_private_directory(directory / "root", mode=0o755 if is_root else 0o700)
+    with opened_directory(root_path) as root:
+        for target in scratch:
+            descriptor = make_directory_beneath(root, target.lstrip("/"))
+            try:
+                if owner[0] is not None:
+                    os.fchown(descriptor, owner[0], -1 if owner[1] is None else owner[1])
+            finally:
+                os.close(descriptor)
+        for place in {p.target: p for p in [*images, *volumes]}.values():
+            _link(root, place)
+    return Layout((), str(root_path), work)
+
+
+def _make_scratch(directory: Path, targets: list[str], owner: tuple[int | None, int | None], mode: int) -> list[Place]:
+    places = []
+    for number, target in enumerate(targets):
+        make_private_directory(directory / "scratch", mode=mode)
+        source = make_private_directory(directory / "scratch" / str(number), mode=0o755)
+        _give(source, owner)
+        places.append(Place(source, target, is_read_only=False))
+    return places
+
+
+def _give(path: Path, owner: tuple[int | None, int | None]) -> None:
+    if owner[0] is not None:
+        os.chown(path, owner[0], -1 if owner[1] is None else owner[1], follow_symlinks=False)
+
+
+def _link(root: int, place: Place) -> None:
+    elements = safe_elements(place.target.lstrip("/"))
+    if not elements:
+        raise ConfigError("a volume cannot be mounted at / at the plain level")
+    try:
+        parent = make_directory_beneath(root, "/".join(elements[:-1]))
+    except OSError as error:
+        text = f"mountPath {place.target} lies inside another mount: not possible at the plain level"
+        raise ConfigError(text) from error
+    try:
+        try:
+            os.symlink(place.source, elements[-1], dir_fd=parent)
+        except FileExistsError:
+            os.rmdir(elements[-1], dir_fd=parent)
+            os.symlink(place.source, elements[-1], dir_fd=parent)
+    finally:
+        os.close(parent)
+
+
+def search_path(image: ImageLike, base: str, *, has_own_mounts: bool) -> str:
+    """Return PATH: the image's directories (at the plain level its own files) in front of `base`."""
+    if image.is_host:
+        return base
+    front = [entry if has_own_mounts else resolve_in_image(image, entry) for entry in image.path]
+    return ":".join([*front, base])
+
+
+def resolve_in_image(image: ImageLike, path: str) -> str:
+    """Return the image directory's own file for an absolute path beneath one of its mounts, else `path`."""
+    for source, target in image.mounts:
+        if path == target or path.startswith(target.rstrip("/") + "/"):
+            return str(image.directory / source) + path[len(target.rstrip("/")) :]
+    return path

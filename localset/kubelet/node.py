@@ -1,0 +1,114 @@
+"""The Node object: this machine, as the scheduler and people see it.
+
+Registered once at start; nothing is written while idle (P5), because one machine that answers at all is Ready.
+"""
+
+import os
+import platform
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from localset.base.clock import Clock, rfc3339
+from localset.client.client import Client
+from localset.kubelet.settings import KubeletSettings
+from localset.machinery.errors import StatusError
+from localset.machinery.metadata import Object, condition_of, copy_of
+
+_CONDITIONS = (
+    ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+    ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+    ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+    ("NetworkUnavailable", "False", "RouteCreated", "Pods share this machine's loopback addresses"),
+    ("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
+)
+
+
+def boot_id() -> str:
+    """Return what tells this boot from another: the kernel's boot id, elsewhere the boot time."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return f"boot-{int(psutil.boot_time())}"
+
+
+def capacity_of_machine(settings: KubeletSettings) -> dict[str, str]:
+    """Return cpu, memory, ephemeral-storage and pods as quantities."""
+    disk = shutil.disk_usage(settings.data_directory).total
+    return {
+        "cpu": str(os.cpu_count() or 1),
+        "memory": f"{psutil.virtual_memory().total // 1024}Ki",
+        "ephemeral-storage": f"{disk // 1024}Ki",
+        "pods": str(settings.max_processes),
+    }
+
+
+def _machine_id() -> str:
+    try:
+        return Path("/etc/machine-id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def node_status(settings: KubeletSettings, stored: Object, now: str, capacity: dict[str, str]) -> Object:
+    """Return the Node's status; transition times are kept from `stored` where nothing flipped."""
+    conditions: list[Object] = []
+    for kind, value, reason, message in _CONDITIONS:
+        old = condition_of(stored, kind)
+        since = old["lastTransitionTime"] if old and old.get("status") == value else now
+        entry = {"type": kind, "status": value, "reason": reason, "message": message}
+        conditions.append({**entry, "lastHeartbeatTime": now, "lastTransitionTime": since})
+    system = "darwin" if sys.platform == "darwin" else "linux"
+    architecture = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+    return {
+        "capacity": capacity,
+        "allocatable": capacity,
+        "addresses": [
+            {"type": "InternalIP", "address": settings.node_address},
+            {"type": "Hostname", "address": settings.node_name},
+        ],
+        "conditions": conditions,
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": 0}},
+        "nodeInfo": {
+            "machineID": _machine_id(),
+            "systemUUID": _machine_id(),
+            "bootID": boot_id(),
+            "kernelVersion": platform.release(),
+            "osImage": f"{platform.system()} {platform.release()}",
+            "containerRuntimeVersion": f"localset://{settings.version.lstrip('v')}",
+            "kubeletVersion": settings.version,
+            "kubeProxyVersion": settings.version,
+            "operatingSystem": system,
+            "architecture": architecture,
+        },
+    }
+
+
+async def register_node(client: Client, clock: Clock, settings: KubeletSettings, capacity: dict[str, str]) -> str:
+    """Create or refresh the Node; return the boot id that was stored before (empty for a new Node)."""
+    name = settings.node_name
+    try:
+        node = await client.get("nodes", "", name)
+    except StatusError as error:
+        if error.code != 404:
+            raise
+        node = await client.create("nodes", _new_node(settings))
+    stored_boot = str(((node.get("status") or {}).get("nodeInfo") or {}).get("bootID") or "")
+    changed: dict[str, Any] = copy_of(node)
+    changed["status"] = node_status(settings, node, rfc3339(clock.now()), capacity)
+    await client.update_status("nodes", changed)
+    return stored_boot
+
+
+def _new_node(settings: KubeletSettings) -> Object:
+    system = "darwin" if sys.platform == "darwin" else "linux"
+    architecture = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+    labels = {
+        "kubernetes.io/hostname": settings.node_name,
+        "kubernetes.io/os": system,
+        "kubernetes.io/arch": architecture,
+    }
+    return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": settings.node_name, "labels": labels}, "spec": {}}

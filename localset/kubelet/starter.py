@@ -1,0 +1,329 @@
+"""Builds the `ProcessSpec` of a container's next start: image, environment, arguments, files, user.
+
+Called by `worker` once a Pod's address and volumes are there. Whatever stands in the way is a `NotYetError` with the
+waiting reason that Kubernetes would show. The environment is kept beside the container's files (0600), so that probes
+and exec after a daemon restart see what the process was really given, not what the manifest says by then.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from localset.base.files import make_private_directory, write_atomically, write_in_place
+from localset.kubelet.context import ImageLike, KubeletContext, NotYetError
+from localset.kubelet.environment import ConfigError, build_environment
+from localset.kubelet.expansion import expand
+from localset.kubelet.hosts import fqdn_of, hostname_of, hosts_header, resolv_conf
+from localset.kubelet.identity import ProcessIdentity, identity_of
+from localset.kubelet.layout import Layout, Place, lay_out, search_path, volume_places
+from localset.kubelet.ports import port_problem
+from localset.kubelet.records import (
+    LABEL_ATTEMPT,
+    LABEL_CONTAINER,
+    LABEL_NAMESPACE,
+    LABEL_NODE,
+    LABEL_POD,
+    LABEL_POD_UID,
+    LABEL_SPEC_HASH,
+    definition_hash,
+    run_id_of,
+)
+from localset.kubelet.runtime import ExecSpec, ProcessSpec
+from localset.kubelet.volumes import MountedVolume
+from localset.machinery.metadata import Object, name_of, namespace_of, uid_of
+
+HOST_IMAGE = "host"
+_SURROUNDINGS = "surroundings.json"
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a command inside the container is given: probes, hooks and exec use the same as the process."""
+
+    environment: dict[str, str]
+    working_directory: str
+    user: int | None = None
+    group: int | None = None
+    supplementary_groups: tuple[int, ...] = ()
+
+    def exec_spec(self, run_id: str, argv: list[str], *, tty: bool = False) -> ExecSpec:
+        """Return the spec of `argv` in these surroundings."""
+        environment = (
+            {**self.environment, "TERM": "xterm"} if tty and "TERM" not in self.environment else self.environment
+        )
+        return ExecSpec(
+            run_id=run_id,
+            argv=tuple(argv),
+            environment=environment,
+            working_directory=self.working_directory,
+            user=self.user,
+            group=self.group,
+            supplementary_groups=self.supplementary_groups,
+            tty=tty,
+        )
+
+
+@dataclass(frozen=True)
+class PodFiles:
+    """The directories and generated files of one Pod."""
+
+    directory: Path
+
+    @property
+    def volumes(self) -> Path:
+        """Return the directory of the Pod's own volumes."""
+        return self.directory / "volumes"
+
+    @property
+    def hosts(self) -> Path:
+        """Return the Pod's hosts file."""
+        return self.directory / "etc-hosts"
+
+    def container(self, name: str) -> Path:
+        """Return a container's directory."""
+        return self.directory / "containers" / name
+
+    def logs(self, name: str) -> Path:
+        """Return a container's log directory."""
+        return self.container(name) / "logs"
+
+    def log(self, name: str, attempt: int) -> Path:
+        """Return the log file of one run."""
+        return self.logs(name) / f"{attempt}.log"
+
+    def prune_logs(self, name: str, attempt: int) -> None:
+        """Remove the logs of runs before the previous one."""
+        for path in self.logs(name).glob("*.log*"):
+            number = path.name.partition(".")[0]
+            if number.isdigit() and int(number) < attempt - 1:
+                path.unlink(missing_ok=True)
+
+
+def write_pod_files(context: KubeletContext, pod: Object, files: PodFiles, address: str) -> None:
+    """Make the Pod's directories and its hosts, hostname and resolv.conf. Idempotent; the hosts file stays current."""
+    settings = context.settings
+    mode = settings.directory_mode
+    for directory in (settings.pods_directory, files.directory, files.volumes, files.directory / "containers"):
+        make_private_directory(directory, mode=mode)
+    make_private_directory(settings.volumes_directory, mode=mode)
+    context.hosts.write(files.hosts, namespace_of(pod), hosts_header(pod, address, settings.cluster_domain))
+    write_in_place(files.directory / "etc-hostname", f"{hostname_of(pod)}\n".encode())
+    if settings.dns_address is not None:
+        text = resolv_conf(pod, settings.dns_address, settings.cluster_domain, _host_resolv_conf)
+        write_in_place(files.directory / "etc-resolv.conf", text.encode())
+
+
+def _host_resolv_conf() -> str:
+    try:
+        return Path("/etc/resolv.conf").read_text()
+    except OSError:
+        return ""
+
+
+def find_image(context: KubeletContext, container: Object) -> ImageLike:
+    """Return the container's image.
+
+    NotYetError ErrImagePull with what to do when there is none or it lacks programs.
+    """
+    reference = container.get("image") or HOST_IMAGE
+    image = context.images.find(reference)
+    if image is None:
+        text = (
+            f'no local image serves "{reference}": localset runs programs of this machine and pulls nothing; '
+            f"write an image.yaml for it and run `localset image add DIRECTORY`, or use `image: host`"
+        )
+        raise NotYetError("ErrImagePull", text, event_reason="Failed")
+    missing = [str(sentence) for sentence in context.images.missing(image)]
+    if missing:
+        text = f'image "{reference}" needs what this machine lacks: {"; ".join(missing)}'
+        raise NotYetError("ErrImagePull", text, event_reason="Failed")
+    return image
+
+
+def check_ports(address: str, container: Object) -> tuple[str, bool]:
+    """Return (message, is_fatal) about the container's declared ports; an empty message when all can be bound."""
+    problem = port_problem(address, container)
+    return (problem.message, problem.is_fatal) if problem is not None else ("", False)
+
+
+class Starter:
+    """Makes ready the starts of one Pod's containers."""
+
+    def __init__(self, context: KubeletContext, files: PodFiles) -> None:
+        """`files` exist already (`write_pod_files`)."""
+        self._context = context
+        self._files = files
+        self.skipped_variables: list[str] = []
+
+    def prepare(
+        self, pod: Object, container: Object, attempt: int, address: str, volumes: Mapping[str, MountedVolume]
+    ) -> tuple[ProcessSpec, Surroundings]:
+        """Return the spec to spawn and the surroundings to keep; NotYetError while something is missing."""
+        try:
+            return self._prepare(pod, container, attempt, address, volumes)
+        except ConfigError as error:
+            text = str(error)
+            raise NotYetError("CreateContainerConfigError", text, event_reason="Failed", retry_seconds=5.0) from error
+        except OSError as error:
+            raise NotYetError("CreateContainerError", str(error), event_reason="Failed", retry_seconds=5.0) from error
+
+    def _prepare(
+        self, pod: Object, container: Object, attempt: int, address: str, volumes: Mapping[str, MountedVolume]
+    ) -> tuple[ProcessSpec, Surroundings]:
+        settings = self._context.settings
+        image = find_image(self._context, container)
+        identity = self._identity(pod, container, image)
+        name = container["name"]
+        directory = self._files.container(name)
+        base = self._base_environment(pod, container, image, address)
+        built = build_environment(pod, container, base, self._context.sources_for(pod, address))
+        self.skipped_variables = built.skipped
+        places = volume_places(container, volumes, built.variables)
+        layout = lay_out(
+            directory,
+            image,
+            places,
+            self._own_files(places),
+            identity,
+            has_own_mounts=settings.has_own_mounts,
+            is_root=settings.is_root,
+        )
+        environment = self._finish_environment(built.variables, image, layout)
+        argv = arguments_of(container, image, environment, layout.root)
+        surroundings = Surroundings(
+            environment,
+            working_directory(container, image, layout),
+            identity.user,
+            identity.group,
+            identity.supplementary,
+        )
+        self._save(directory, surroundings)
+        make_private_directory(self._files.logs(name))
+        make_private_directory(directory / "private", mode=settings.directory_mode)
+        spec = ProcessSpec(
+            run_id=run_id_of(uid_of(pod), name, attempt),
+            pod=name_of(pod),
+            pod_uid=uid_of(pod),
+            container=name,
+            argv=argv,
+            environment=environment,
+            working_directory=surroundings.working_directory,
+            hostname=hostname_of(pod),
+            log_path=str(self._files.log(name, attempt)),
+            private_directory=str(directory / "private" / str(attempt)),
+            isolation=settings.isolation,
+            mounts=layout.mounts,
+            user=identity.user,
+            group=identity.group,
+            supplementary_groups=identity.supplementary,
+            stop_signal=stop_signal_of(container, image),
+            stdin=bool(container.get("stdin")),
+            tty=bool(container.get("tty")),
+            labels=self._labels(pod, container, attempt),
+        )
+        return spec, surroundings
+
+    def _identity(self, pod: Object, container: Object, image: ImageLike) -> ProcessIdentity:
+        """Return user and groups as this level can give them: plain without root can give none."""
+        settings = self._context.settings
+        found = identity_of(pod, container, image.user, image.group)
+        if settings.is_root:
+            return found
+        return ProcessIdentity(found.user if settings.has_own_mounts else None, None, ())
+
+    def _base_environment(self, pod: Object, container: Object, image: ImageLike, address: str) -> dict[str, str]:
+        settings = self._context.settings
+        work = str(self._files.container(container["name"]) / "work")
+        base = {
+            "PATH": search_path(image, settings.search_path, has_own_mounts=settings.has_own_mounts),
+            "HOME": settings.home if image.is_host else work,
+            "LANG": settings.language,
+            "TZ": settings.time_zone,
+            "HOSTNAME": hostname_of(pod),
+        }
+        if not image.is_host:
+            ports = [str(p["containerPort"]) for p in container.get("ports") or []]
+            base |= {
+                "POD_IP": address,
+                "LOCALSET_POD_NAME": name_of(pod),
+                "LOCALSET_POD_FQDN": fqdn_of(pod, settings.cluster_domain),
+                "LOCALSET_POD_DOMAIN": fqdn_of(pod, settings.cluster_domain).partition(".")[2],
+                "LOCALSET_ISOLATION": str(settings.isolation),
+                "LOCALSET_HOSTS_FILE": str(self._files.hosts),
+                "LOCALSET_PORTS": ",".join(ports),
+            }
+        return {**base, **dict(image.environment)}
+
+    def _finish_environment(self, variables: dict[str, str], image: ImageLike, layout: Layout) -> dict[str, str]:
+        if self._context.settings.has_own_mounts and image.is_host:
+            return variables
+        return {**variables, "LOCALSET_ROOT": layout.root}
+
+    def _own_files(self, places: list[Place]) -> list[Place]:
+        """Return hosts, hostname and resolv.conf as places, but for those that the manifest mounts itself."""
+        taken = {place.target for place in places}
+        names = ["hosts", "hostname", *(["resolv.conf"] if self._context.settings.dns_address is not None else [])]
+        own = [Place(self._files.directory / f"etc-{name}", f"/etc/{name}", is_read_only=False) for name in names]
+        return [place for place in own if place.target not in taken]
+
+    def _labels(self, pod: Object, container: Object, attempt: int) -> dict[str, str]:
+        return {
+            LABEL_POD_UID: uid_of(pod),
+            LABEL_NAMESPACE: namespace_of(pod),
+            LABEL_POD: name_of(pod),
+            LABEL_CONTAINER: container["name"],
+            LABEL_ATTEMPT: str(attempt),
+            LABEL_SPEC_HASH: definition_hash(container),
+            LABEL_NODE: self._context.settings.node_name,
+        }
+
+    def _save(self, directory: Path, surroundings: Surroundings) -> None:
+        data = json.dumps(asdict(surroundings)).encode("utf-8", "surrogatepass")
+        write_atomically(directory / _SURROUNDINGS, data, is_durable=False)
+
+    def saved(self, container: str) -> Surroundings | None:
+        """Return the surroundings that the container's last start was given, or None."""
+        try:
+            found = json.loads((self._files.container(container) / _SURROUNDINGS).read_bytes())
+            found["supplementary_groups"] = tuple(found["supplementary_groups"])
+            return Surroundings(**found)
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+
+
+def arguments_of(container: Object, image: ImageLike, environment: Mapping[str, str], root: str) -> tuple[str, ...]:
+    """Return argv: command over the image's entrypoint, args over its command, `$(VAR)` expanded.
+
+    ConfigError if empty.
+    """
+    command, args = container.get("command") or [], container.get("args") or []
+    if command:
+        argv = [*command, *args]
+    else:
+        entrypoint = list(image.entrypoint)
+        if entrypoint and root and entrypoint[0].startswith("/") and os.path.lexists(root + entrypoint[0]):
+            entrypoint[0] = root + entrypoint[0]
+        argv = [*entrypoint, *(args or image.command)]
+    if not argv:
+        raise ConfigError("no command specified: the image has none, so the container needs `command`")
+    return tuple(expand(word, environment) for word in argv)
+
+
+def working_directory(container: Object, image: ImageLike, layout: Layout) -> str:
+    """Return the container's working directory, else the image's, else a private scratch directory."""
+    wanted = container.get("workingDir") or image.working_directory
+    if not wanted:
+        return str(layout.work_directory)
+    if layout.root and (not image.is_host or (not Path(wanted).is_dir() and Path(layout.root + wanted).is_dir())):
+        inside = Path(layout.root + "/" + wanted.lstrip("/"))
+        if not inside.exists():
+            inside.mkdir(parents=True, exist_ok=True)
+        return str(inside)
+    return str(wanted)
+
+
+def stop_signal_of(container: Object, image: ImageLike) -> str:
+    """Return lifecycle.stopSignal, else the image's, else SIGTERM."""
+    return str((container.get("lifecycle") or {}).get("stopSignal") or image.stop_signal or "SIGTERM")
