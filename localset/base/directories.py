@@ -3,6 +3,7 @@
 Shared by daemon and cli, so that both find the same daemon. The working directory never counts (issue 4, point 2).
 """
 
+import hashlib
 import os
 import sys
 from pathlib import Path
@@ -33,3 +34,38 @@ def data_directory(option: str | None) -> Path:
     chosen = option or os.environ.get(ENVIRONMENT_VARIABLE)
     path = Path(chosen).expanduser() if chosen else default_data_directory()
     return path.resolve()
+
+
+def runtime_directory() -> Path:
+    """Return the user's one directory outside the data directory: block claims and sockets whose path is too long.
+
+    `$XDG_RUNTIME_DIR/localset`; root without one: `/run/localset`; others: beneath the state directory. Not created here.
+    """
+    configured = os.environ.get("XDG_RUNTIME_DIR")
+    if configured and Path(configured).is_dir() and Path(configured).stat().st_uid == os.getuid():
+        return Path(configured) / "localset"
+    if os.getuid() == 0 and sys.platform == "linux":
+        return Path("/run/localset")
+    return Path.home() / ".local" / "state" / "localset-run"
+
+
+def api_socket(data_directory: Path) -> Path:
+    """Return the daemon's API socket: inside the data directory, or in the runtime directory when that path is too long.
+
+    A Unix socket's path has at most 103 bytes on every system (107 on Linux).
+    """
+    inside = data_directory / "run" / "api.sock"
+    if len(os.fsencode(inside)) <= 100:
+        return inside
+    digest = hashlib.sha256(os.fsencode(data_directory)).hexdigest()[:16]
+    return runtime_directory() / f"{digest}.sock"
+
+
+def daemon_lock(data_directory: Path) -> Path:
+    """Return the file whose flock means: a daemon of this data directory runs. It holds the daemon's pid."""
+    return data_directory / "run" / "daemon.lock"
+
+
+def daemon_log(data_directory: Path) -> Path:
+    """Return the file that a background daemon's messages go to."""
+    return data_directory / "daemon.log"
