@@ -1,0 +1,42 @@
+# What CI runs is what you run. `make` alone prints the targets.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+LOCALSET := $(BIN)/localset
+
+.PHONY: help setup run down test test-all check bench clean
+
+help:  ## Print these targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 20
+
+setup:  ## Make .venv and install what is missing (safe to repeat)
+	@tools/setup.sh
+
+run:  ## Bring up the example ensemble of three ZooKeepers and show it (safe to repeat)
+	@tools/setup.sh --require-zookeeper
+	@$(LOCALSET) up
+	@$(LOCALSET) apply -f examples/zookeeper/zookeeper.yaml --wait
+	@$(LOCALSET) status
+	@$(BIN)/python examples/zookeeper/picture.py
+
+down:  ## End every replica and the daemon; data stays
+	@if [ -x $(LOCALSET) ]; then $(LOCALSET) down; else echo 'nothing is set up, so nothing runs'; fi
+
+test: setup  ## Run the tests that CI runs (up to 5 minutes)
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: setup  ## Run every test, the slow ones too
+	$(BIN)/python -m pytest
+
+check: setup  ## Run the gates: ruff, mypy, import linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: setup  ## Print figures for start, memory, idle and the ensemble
+	@ls tests/bench/*.py >/dev/null 2>&1 || { echo 'there are no benchmarks in tests/bench'; exit 1; }
+	@for bench in tests/bench/[!_]*.py; do echo "== $$bench"; $(BIN)/python "$$bench" || exit 1; done
+
+clean:  ## Remove .venv and caches (never var/: it holds your volumes)
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
