@@ -1,0 +1,332 @@
+"""Bytes to questions and answers to bytes: the only file that speaks dnslib.
+
+`responder` calls it for every packet that is not answered from its table. Questions are parsed by hand, after a check
+that costs nothing, because dnslib can be held for seconds by one packet (reliability M1): it never sees a packet from
+outside, it only packs answers that we made. An answer is packed once, without a limit, and cut at a record's end when
+it must be shorter: names in it are compressed only towards the front, so every cut is a whole message.
+"""
+
+import struct
+from typing import Any, NamedTuple
+
+import dnslib
+from dnslib.buffer import Buffer
+from dnslib.label import DNSBuffer
+
+from localset.dns.records import Code, Record, RecordType, Soa, Srv
+from localset.dns.zone import Answer
+
+HEADER_LENGTH = 12
+PLAIN_LIMIT = 512
+EDNS_LIMIT = 1232
+TCP_LIMIT = 65535
+CLASS_IN = 1
+TYPE_OPT = 41
+
+QR, AA, TC, RD, RA = 0x8000, 0x0400, 0x0200, 0x0100, 0x0080
+OPCODE_MASK = 0x7800
+DNSSEC_OK = 0x8000
+_FARTHEST_POINTER = 0x3FFF
+_SAFE = b"abcdefghijklmnopqrstuvwxyz0123456789-_"
+
+
+class Question(NamedTuple):
+    """One checked query. `question`: name, type and class as they came; `limit`: what the asker can take in bytes."""
+
+    id: bytes
+    flags: int
+    question: bytes
+    name: str
+    type: int
+    rclass: int
+    has_edns: bool
+    is_dnssec_ok: bool
+    limit: int
+
+    @property
+    def wire_name(self) -> bytes:
+        """Return the name in wire form, lower case."""
+        return self.question[:-4].lower()
+
+
+class Refusal(NamedTuple):
+    """A packet that is a query but gets only a code, without its question."""
+
+    id: bytes
+    flags: int
+    code: Code
+    has_edns: bool = False
+
+
+class Prepared(NamedTuple):
+    """A packed answer without id and question: flags, sections, and where each record ends in `tail`."""
+
+    code: Code
+    tail: bytes
+    ends: tuple[int, ...]
+    answers: int
+    authority: int
+    question_length: int
+
+
+def parse(packet: bytes, *, over_tcp: bool) -> Question | Refusal | None:
+    """Return the checked question of `packet`, a refusal to send, or None for what deserves no answer at all."""
+    length = len(packet)
+    if length < HEADER_LENGTH or (length > PLAIN_LIMIT and not over_tcp):
+        return None
+    flags, questions, answers, authority, additional = struct.unpack_from("!5H", packet, 2)
+    if flags & QR:
+        return None
+    identity = packet[:2]
+    if flags & OPCODE_MASK:
+        return Refusal(identity, flags, Code.NOTIMP)
+    if flags & TC or questions != 1 or answers or authority or additional > 1:
+        return Refusal(identity, flags, Code.FORMERR)
+    labels, offset = _read_name(packet)
+    end = offset + 4
+    if not offset or end > length:
+        return Refusal(identity, flags, Code.FORMERR)
+    kind, rclass = struct.unpack_from("!HH", packet, offset)
+    edns = _read_edns(packet, end) if additional else None
+    if (additional and edns is None) or (not additional and end != length):
+        return Refusal(identity, flags, Code.FORMERR)
+    if edns is not None and edns.version:
+        return Refusal(identity, flags, Code.BADVERS, has_edns=True)
+    limit = min(max(edns.payload, PLAIN_LIMIT), EDNS_LIMIT) if edns else PLAIN_LIMIT
+    return Question(
+        identity,
+        flags,
+        packet[HEADER_LENGTH:end],
+        ".".join(map(_label_text, labels)),
+        kind,
+        rclass,
+        edns is not None,
+        bool(edns and edns.flags & DNSSEC_OK),
+        TCP_LIMIT if over_tcp else limit,
+    )
+
+
+def _read_name(packet: bytes) -> tuple[list[bytes], int]:
+    """Return the labels of the question and where the name ends; 0 as the end for anything but plain labels."""
+    labels: list[bytes] = []
+    offset, length = HEADER_LENGTH, len(packet)
+    while offset < length:
+        size = packet[offset]
+        if size == 0:
+            return labels, offset + 1
+        after = offset + 1 + size
+        # The whole name has at most 255 bytes; sizes above 63 are pointers, which no asker needs in a first name.
+        if size > 63 or after >= length or after - HEADER_LENGTH > 254:
+            return [], 0
+        labels.append(packet[offset + 1 : after])
+        offset = after
+    return [], 0
+
+
+class _Edns(NamedTuple):
+    payload: int
+    version: int
+    flags: int
+
+
+def _read_edns(packet: bytes, offset: int) -> _Edns | None:
+    """Return the OPT record that must fill the rest of the packet, or None."""
+    if len(packet) < offset + 11 or packet[offset] != 0:
+        return None
+    kind, payload, _, version, flags, size = struct.unpack_from("!HHBBHH", packet, offset + 1)
+    return _Edns(payload, version, flags) if kind == TYPE_OPT and offset + 11 + size == len(packet) else None
+
+
+def _label_text(label: bytes) -> str:
+    """Return a label lower case, with bytes that no name of ours has escaped: they match nothing and reach no log."""
+    lowered = label.lower()
+    if not lowered.translate(None, _SAFE):
+        return lowered.decode("ascii")
+    return "".join(chr(byte) if byte in _SAFE else f"\\{byte:03d}" for byte in lowered)
+
+
+def wire_name(name: str) -> bytes:
+    """Return a usable name (see `records.is_usable_name`) in wire form."""
+    return b"".join(bytes([len(label)]) + label.encode("ascii") for label in name.split(".")) + b"\0"
+
+
+class _NearNames(dict[Any, int]):
+    """Where names stand, without those that a 14-bit pointer cannot reach: dnslib would wrap the pointer around."""
+
+    def __setitem__(self, key: Any, offset: int) -> None:
+        if offset <= _FARTHEST_POINTER:
+            super().__setitem__(key, offset)
+
+
+def _rdata(record: Record) -> Any:
+    data = record.data
+    if isinstance(data, Srv):
+        return dnslib.SRV(data.priority, data.weight, data.port, data.target)
+    if isinstance(data, Soa):
+        times = (data.serial, data.refresh, data.retry, data.expire, data.minimum)
+        return dnslib.SOA(data.name_server, data.mailbox, times)
+    if record.type is RecordType.TXT:
+        return dnslib.TXT(data)
+    if record.type is RecordType.AAAA:
+        return dnslib.AAAA(data)
+    if record.type is RecordType.A:
+        return dnslib.A(data)
+    return {RecordType.NS: dnslib.NS, RecordType.CNAME: dnslib.CNAME, RecordType.PTR: dnslib.PTR}[record.type](data)
+
+
+def prepare(answer: Answer, question: bytes, name: str) -> Prepared:
+    """Return `answer` packed for a question of this name; `question` in any case, as only its length matters."""
+    buffer = DNSBuffer()
+    buffer.names = _NearNames()
+    Buffer.append(buffer, bytes(HEADER_LENGTH))
+    if answer.answers and answer.answers[0].name == name:
+        buffer.encode_name(name)
+        Buffer.append(buffer, question[-4:])
+    else:
+        Buffer.append(buffer, question)
+    start = HEADER_LENGTH + len(question)
+    ends: list[int] = []
+    for record in (*answer.answers, *answer.authority, *answer.additional):
+        dnslib.RR(record.name, record.type, CLASS_IN, record.ttl, _rdata(record)).pack(buffer)
+        ends.append(len(buffer.data) - start)
+    tail = bytes(buffer.data[start:])
+    return Prepared(answer.code, tail, tuple(ends), len(answer.answers), len(answer.authority), len(question))
+
+
+def _edns_record(query: Question | Refusal, code: int) -> bytes:
+    if not query.has_edns:
+        return b""
+    is_dnssec_ok = isinstance(query, Question) and query.is_dnssec_ok
+    flags = DNSSEC_OK if is_dnssec_ok else 0
+    return struct.pack("!BHHBBHH", 0, TYPE_OPT, EDNS_LIMIT, code >> 4, 0, flags, 0)
+
+
+def _flags(query_flags: int, code: int, extra: int) -> int:
+    return QR | (query_flags & (RD | OPCODE_MASK)) | extra | (code & 15)
+
+
+def render(prepared: Prepared, query: Question, recursion: int) -> bytes:
+    """Return the message for `query`: what fits its limit, with TC when an answer or authority record had to go."""
+    edns = _edns_record(query, prepared.code)
+    room = query.limit - HEADER_LENGTH - len(query.question) - len(edns)
+    fitting = len(prepared.ends)
+    while fitting and prepared.ends[fitting - 1] > room:
+        fitting -= 1
+    needed = prepared.answers + prepared.authority
+    answers = min(fitting, prepared.answers)
+    authority = min(fitting - answers, prepared.authority)
+    flags = _flags(query.flags, prepared.code, AA | recursion | (TC if fitting < needed else 0))
+    counts = (flags, 1, answers, authority, fitting - answers - authority + bool(edns))
+    tail = prepared.tail[: prepared.ends[fitting - 1]] if fitting else b""
+    return query.id + struct.pack("!5H", *counts) + query.question + tail + edns
+
+
+def plain_parts(prepared: Prepared, recursion: int) -> tuple[bytes, bytes] | None:
+    """Return header bytes 2–11 and the tail for an asker with RD and without EDNS, or None when it must be cut."""
+    if HEADER_LENGTH + prepared.question_length + len(prepared.tail) > PLAIN_LIMIT:
+        return None
+    flags = _flags(RD, prepared.code, AA | recursion)
+    additional = len(prepared.ends) - prepared.answers - prepared.authority
+    return struct.pack("!5H", flags, 1, prepared.answers, prepared.authority, additional), prepared.tail
+
+
+def render_code(query: Question | Refusal, code: Code, recursion: int, extra: int = 0) -> bytes:
+    """Return an answer without records; a refusal's question is not echoed, as it was not understood."""
+    edns = _edns_record(query, code)
+    question = query.question if isinstance(query, Question) else b""
+    counts = (_flags(query.flags, code, recursion | extra), 1 if question else 0, 0, 0, 1 if edns else 0)
+    return query.id + struct.pack("!5H", *counts) + question + edns
+
+
+def forwarded_query(query: Question, identity: bytes) -> bytes:
+    """Return the query to send to a resolver: our id, RD, the asker's question and, if it spoke EDNS, our own OPT."""
+    edns = b""
+    if query.has_edns:
+        payload = min(query.limit, EDNS_LIMIT)
+        flags = DNSSEC_OK if query.is_dnssec_ok else 0
+        edns = struct.pack("!BHHBBHH", 0, TYPE_OPT, payload, 0, 0, flags, 0)
+    return identity + struct.pack("!5H", RD, 1, 0, 0, 1 if edns else 0) + query.question + edns
+
+
+def is_answer_to(packet: bytes, identity: bytes, question: bytes) -> bool:
+    """Tell whether `packet` answers exactly this question with this id."""
+    end = HEADER_LENGTH + len(question)
+    if len(packet) < end or packet[:2] != identity or packet[4:6] != b"\0\1":
+        return False
+    flags = int.from_bytes(packet[2:4], "big")
+    found = packet[HEADER_LENGTH:end]
+    return bool(flags & QR) and not flags & OPCODE_MASK and _folded(found) == _folded(question)
+
+
+def _folded(question: bytes) -> bytes:
+    return question[:-4].lower() + question[-4:]
+
+
+def is_truncated(packet: bytes) -> bool:
+    """Tell whether TC is set in a message of at least a header's length."""
+    return bool(packet[2] & 0x02)
+
+
+def readdressed(packet: bytes, query: Question) -> bytes:
+    """Return a resolver's answer with the asker's id and spelling; cut to its question with TC when it is too long."""
+    end = HEADER_LENGTH + len(query.question)
+    if len(packet) > query.limit:
+        flags = int.from_bytes(packet[2:4], "big") | TC
+        return query.id + struct.pack("!5H", flags, 1, 0, 0, 0) + query.question
+    return query.id + packet[2:HEADER_LENGTH] + query.question + packet[end:]
+
+
+def read_addresses(packet: bytes, question: bytes) -> tuple[Code, list[Record]] | None:
+    """Return the code and the A, AAAA and CNAME answers of a checked resolver's answer; None when it is malformed."""
+    try:
+        code = Code(packet[3] & 15)
+    except ValueError:
+        code = Code.SERVFAIL
+    count = int.from_bytes(packet[6:8], "big")
+    offset = HEADER_LENGTH + len(question)
+    records: list[Record] = []
+    try:
+        for _ in range(min(count, 100)):
+            name, offset = _expand_name(packet, offset)
+            kind, rclass, ttl, size = struct.unpack_from("!HHIH", packet, offset)
+            offset += 10
+            data = packet[offset : offset + size]
+            offset += size
+            if len(data) != size:
+                return None
+            if rclass == CLASS_IN and (record := _address_or_alias(packet, name, kind, ttl, offset - size, data)):
+                records.append(record)
+    except (struct.error, IndexError, ValueError):
+        return None
+    return code, records
+
+
+def _address_or_alias(packet: bytes, name: str, kind: int, ttl: int, offset: int, data: bytes) -> Record | None:
+    if kind == RecordType.A and len(data) == 4:
+        return Record(name, RecordType.A, ttl, ".".join(map(str, data)))
+    if kind == RecordType.AAAA and len(data) == 16:
+        return Record(name, RecordType.AAAA, ttl, ":".join(data[i : i + 2].hex() for i in range(0, 16, 2)))
+    if kind == RecordType.CNAME:
+        return Record(name, RecordType.CNAME, ttl, _expand_name(packet, offset)[0])
+    return None
+
+
+def _expand_name(packet: bytes, offset: int) -> tuple[str, int]:
+    """Return a name that may be compressed, and where it ends; ValueError for one that is too long or jumps forward."""
+    labels: list[str] = []
+    end, jumps, total = 0, 0, 0
+    while size := packet[offset]:
+        if size >= 0xC0:
+            target = (size & 0x3F) << 8 | packet[offset + 1]
+            end = end or offset + 2
+            jumps += 1
+            if jumps > 16 or target >= offset:
+                raise ValueError("a pointer that does not lead back")
+            offset = target
+            continue
+        total += size + 1
+        if size > 63 or total > 254:
+            raise ValueError("a name that is too long")
+        labels.append(_label_text(packet[offset + 1 : offset + 1 + size]))
+        offset += 1 + size
+    return ".".join(labels), end or offset + 1
