@@ -5,6 +5,7 @@ hand over one connection without keep-alive, proxy or certificate check, as Kube
 """
 
 import asyncio
+import os
 import re
 import ssl
 from contextlib import suppress
@@ -60,9 +61,15 @@ async def connect(host: str, port: int, timeout_seconds: float) -> ActionResult:
     except TimeoutError:
         return ActionResult(False, f"dial tcp {host}:{port}: i/o timeout")
     except OSError as error:
-        return ActionResult(False, f"dial tcp {host}:{port}: connect: {(error.strerror or str(error)).lower()}")
+        return ActionResult(False, f"dial tcp {host}:{port}: connect: {_why(error)}")
     await _close(writer)
     return ActionResult(True)
+
+
+def _why(error: Exception) -> str:
+    """Return the reason in the kernel's words; asyncio's own text repeats the address."""
+    number = getattr(error, "errno", None)
+    return (os.strerror(number) if number else str(error)).lower()
 
 
 async def http_get(action: Object, host: str, port: int, agent: str, timeout_seconds: float) -> ActionResult:
@@ -77,8 +84,7 @@ async def http_get(action: Object, host: str, port: int, agent: str, timeout_sec
     except TimeoutError:
         return ActionResult(False, f'Get "{url}": context deadline exceeded (Client.Timeout exceeded)')
     except (OSError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
-        text = getattr(error, "strerror", None) or str(error)
-        return ActionResult(False, f'Get "{url}": dial tcp {target}:{port}: {text.lower()}')
+        return ActionResult(False, f'Get "{url}": dial tcp {target}:{port}: {_why(error)}')
 
 
 async def _follow(url: str, headers: list[Object], agent: str) -> ActionResult:

@@ -7,6 +7,7 @@ and exec after a daemon restart see what the process was really given, not what 
 
 import json
 import os
+import pwd
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -142,6 +143,17 @@ def find_image(context: KubeletContext, container: Object) -> ImageLike:
     return image
 
 
+def image_user(image: ImageLike) -> tuple[int | None, int | None]:
+    """Return (uid, gid) that the image asks for; a user name that this host does not have counts as none."""
+    if image.user is not None or not image.user_name:
+        return image.user, image.group
+    try:
+        entry = pwd.getpwnam(image.user_name)
+    except KeyError:
+        return None, image.group
+    return entry.pw_uid, entry.pw_gid if image.group is None else image.group
+
+
 def check_ports(address: str, container: Object) -> tuple[str, bool]:
     """Return (message, is_fatal) about the container's declared ports; an empty message when all can be bound."""
     problem = port_problem(address, container)
@@ -228,7 +240,8 @@ class Starter:
     def _identity(self, pod: Object, container: Object, image: ImageLike) -> ProcessIdentity:
         """Return user and groups as this level can give them: plain without root can give none."""
         settings = self._context.settings
-        found = identity_of(pod, container, image.user, image.group)
+        user, group = image_user(image)
+        found = identity_of(pod, container, user, group)
         if settings.is_root:
             return found
         return ProcessIdentity(found.user if settings.has_own_mounts else None, None, ())

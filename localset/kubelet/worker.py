@@ -28,7 +28,15 @@ from localset.kubelet.records import (
 )
 from localset.kubelet.restore import Restored, fresh_records
 from localset.kubelet.runtime import ProcessReport, ProcessState
-from localset.kubelet.starter import PodFiles, Starter, Surroundings, check_ports, find_image, write_pod_files
+from localset.kubelet.starter import (
+    PodFiles,
+    Starter,
+    Surroundings,
+    check_ports,
+    find_image,
+    image_user,
+    write_pod_files,
+)
 from localset.kubelet.status import TERMINAL_PHASES, StatusFacts, make_status, terminated_state
 from localset.kubelet.volumes import MountedVolume, Volumes, references_of
 from localset.machinery.errors import StatusError
@@ -319,7 +327,7 @@ class PodWorker:
     def _volume_maker(self) -> Volumes:
         containers = (self.pod.get("spec") or {}).get("containers") or [{}]
         try:
-            user = find_image(self._context, containers[0]).user
+            user, _ = image_user(find_image(self._context, containers[0]))
         except NotYetError:
             user = None
         return Volumes(self._context, self.files.volumes, owner_of(self.pod, user))
