@@ -32,7 +32,7 @@ def block_at(index: int) -> str:
 def first_index(data_directory: Path) -> int:
     """Return where probing begins for this directory: the same at every start."""
     digest = hashlib.sha256(os.fsencode(data_directory)).digest()
-    return int.from_bytes(digest[:4], "big") % _COUNT
+    return int(int.from_bytes(digest[:4], "big") % _COUNT)
 
 
 def address(block: str, number: int) -> str:
