@@ -136,7 +136,7 @@ END
         return 0
     fi
     say "installing localset and its tools into $venv"
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+    "$venv/bin/python" -m pip install -qq --disable-pip-version-check -e '.[dev]'
     printf '%s\n' "$wanted_stamp" >"$stamp"
 }
 

@@ -1,7 +1,9 @@
 """Draws a ZooKeeper StatefulSet: each ordinal's name, address, role, volume and time to Ready, and what to try next.
 
-`make run` ends with it. It knows nothing of localset's insides: it reads objects through `localset get -o json` and asks each
-member its role by the four-letter word `srvr`. Use: picture.py [--name zk] [--namespace default] [--localset PROGRAM]
+`make run` ends with it. It knows nothing of localset's insides: it reads objects through `localset get -o json` and
+asks each member its role by the four-letter word `srvr`.
+
+Use: picture.py [--name zk] [--namespace default] [--localset PROGRAM]
 """
 
 import argparse
@@ -36,11 +38,11 @@ def main() -> int:
         pods = [found[name] for name in names if name in found]
         claims = {c["metadata"]["name"]: c for c in ask([*get, "persistentvolumeclaims"])["items"]}
         paths = {v["metadata"]["name"]: path_of(v) for v in ask([*get, "persistentvolumes"])["items"]}
-    except Unanswered as error:
+    except UnansweredError as error:
         print(error, file=sys.stderr)
         return 1
     roles = wait_for_roles(pods, options.timeout)
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             pod["metadata"]["name"],
             f"{address_of(pod)}:{client_port(pod)}",
@@ -60,7 +62,7 @@ def main() -> int:
     )
 
 
-class Unanswered(Exception):
+class UnansweredError(Exception):
     """localset did not answer; the text is its own."""
 
 
@@ -75,9 +77,9 @@ def ask(command: list[str]) -> Any:
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError as error:
-        raise Unanswered(f"{command[0]}: {error.strerror}") from error
+        raise UnansweredError(f"{command[0]}: {error.strerror}") from error
     if done.returncode != 0:
-        raise Unanswered(done.stderr.strip() or f"{' '.join(command)} exited {done.returncode}")
+        raise UnansweredError(done.stderr.strip() or f"{' '.join(command)} exited {done.returncode}")
     return json.loads(done.stdout)
 
 
