@@ -225,7 +225,7 @@ def _with_gates(pod: Object) -> tuple[bool, str, str]:
 def _condition(pod: Object, kind: str, is_true: bool, reason: str, message: str, now: str) -> Object:
     stored = condition_of(pod, kind)
     value = "True" if is_true else "False"
-    condition: dict[str, Any] = {"type": kind, "status": value, "lastProbeTime": None}
+    condition: dict[str, Any] = {"type": kind, "status": value}
     is_same = stored is not None and stored.get("status") == value and stored.get("lastTransitionTime")
     condition["lastTransitionTime"] = stored["lastTransitionTime"] if is_same and stored else now
     if reason:

@@ -1,7 +1,7 @@
 """A `Runtime` without processes: tests script what each command does and end processes by hand.
 
-It keeps the contract's promises (idempotent by run id, over only once, known until forgotten), so that what is tested against
-it may rely on them.
+It keeps the contract's promises (idempotent by run id, over only once, known until forgotten), so that what is tested
+against it may rely on them.
 """
 
 import asyncio

@@ -94,6 +94,12 @@ class House:
         except StatusError:
             return {}
 
+    async def advance(self, seconds: float) -> None:
+        """Move time on, after everything that waits for time has begun to wait."""
+        await self.settle()
+        await self.clock.advance(seconds)
+        await self.settle()
+
     async def settle(self) -> None:
         """Let everything that can run without time run."""
         for _ in range(40):

@@ -1,6 +1,7 @@
 """A small `Client` in memory, for tests that must not wait for the registry's own rules.
 
-It keeps what the kubelet relies on: versions that grow, 409 on a stale write, Pod deletion with grace, watch from a version.
+It keeps what the kubelet relies on: versions that grow, 409 on a stale write, Pod deletion with grace, watch from
+a version.
 """
 
 import asyncio

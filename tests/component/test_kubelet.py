@@ -50,7 +50,7 @@ async def test_nothing_is_written_while_idle(house: House):
     await start(house, make_pod())
     await house.settle()
     before = house.client._version
-    await house.clock.advance(600)
+    await house.advance(600)
     await house.settle()
     assert house.client._version == before
 
@@ -61,7 +61,7 @@ async def test_readiness_is_believed_at_the_first_early_success(house: House):
     await house.client.create("pods", make_pod(containers=[make_container(readinessProbe=EXEC_READY)]))
     pod = await house.until_pod("web-0", lambda p: p["status"]["phase"] == "Running")
     assert not is_ready(pod)
-    await house.clock.advance(0.2)
+    await house.advance(0.2)
     await house.until_pod("web-0", is_ready)
     assert len(house.runtime.executed) == 4
 
@@ -72,14 +72,14 @@ async def test_readiness_is_lost_after_failure_threshold_and_comes_back(house: H
     await house.client.create("pods", make_pod(containers=[make_container(readinessProbe=EXEC_READY)]))
     await house.until_pod("web-0", is_ready)
     code[0] = 1
-    await house.clock.advance(25)
+    await house.advance(25)
     assert is_ready(await house.pod("web-0"))
-    await house.clock.advance(10)
+    await house.advance(10)
     pod = await house.until_pod("web-0", lambda p: not is_ready(p))
     assert pod["status"]["phase"] == "Running"
     assert "\x1b" not in await house.until_event("Unhealthy", "Readiness probe failed: not")
     code[0] = 0
-    await house.clock.advance(10)
+    await house.advance(10)
     await house.until_pod("web-0", is_ready)
 
 
@@ -88,9 +88,9 @@ async def test_a_failing_liveness_probe_restarts_the_container(house: House):
     house.runtime.on_exec = lambda _: ExecResult(code[0], b"dead")
     probe = {"exec": {"command": ["ok"]}, "periodSeconds": 10, "initialDelaySeconds": 15}
     pod = await start(house, make_pod(containers=[make_container(livenessProbe=probe)]))
-    await house.clock.advance(34)
+    await house.advance(34)
     assert state_of(await house.pod("web-0"))["restartCount"] == 0
-    await house.clock.advance(2)
+    await house.advance(2)
     pod = await house.until_pod("web-0", lambda p: state_of(p)["restartCount"] == 1)
     assert state_of(pod)["lastState"]["terminated"]["exitCode"] == 143
     await house.until_event("Killing", "Container main failed liveness probe, will be restarted")
@@ -107,9 +107,9 @@ async def test_the_first_crash_restarts_at_once_and_later_ones_back_off(house: H
     assert waiting["message"].startswith("back-off 10s restarting failed container=main pod=web-0_default(")
     assert state_of(pod)["lastState"]["terminated"]["exitCode"] == 7
     assert pod["status"]["phase"] == "Running"
-    await house.clock.advance(9.5)
+    await house.advance(9.5)
     assert len(house.runtime.spawned) == 2
-    await house.clock.advance(0.6)
+    await house.advance(0.6)
     await house.until(lambda: len(house.runtime.spawned) == 3)
     house.runtime.end(house.runtime.spawned[-1], 7)
     await house.until_pod("web-0", lambda p: "20s" in str(state_of(p)["state"]))
@@ -164,7 +164,7 @@ async def test_prestop_runs_first_and_uses_up_the_grace(house: House):
     await house.client.delete("pods", "default", "web-0")
     await house.settle()
     assert house.runtime.stopped == []
-    await house.clock.advance(9)
+    await house.advance(9)
     await house.until(lambda: house.runtime.stopped)
     assert house.runtime.stopped[0][1] == pytest.approx(22, abs=0.5)
 
@@ -208,7 +208,7 @@ async def test_an_unknown_image_says_what_to_do_and_starts_once_it_is_added(hous
     assert waiting["reason"] == "ErrImagePull"
     assert "localset image add" in waiting["message"]
     house.catalogue.images["strange:1"] = house.catalogue.images["app:1"]
-    await house.clock.advance(31)
+    await house.advance(31)
     await house.until_pod("web-0", is_ready)
 
 
@@ -300,6 +300,7 @@ async def test_an_address_survives_deletion_of_a_set_owned_pod_and_a_bare_one_gi
     for name in ("web-0", "bare"):
         await house.client.delete("pods", "default", name)
         await house.until_pod(name, lambda p: p == {})
+    await house.until(lambda: house.kubelet._workers == {} and not house.kubelet._by_key)
     again = await start(house, owned)
     assert again["status"]["podIP"] == first["status"]["podIP"]
     book = await house.client.get("configmaps", "kube-system", "localset-addresses")

@@ -1,4 +1,4 @@
-"""Files: atomic writes, walks without links, volumes, layouts, logs, ports, actions; all on real directories and sockets."""
+"""Files: atomic writes, walks without links, volumes, layouts, logs, ports, actions; on real directories and sockets."""
 
 import asyncio
 import os
@@ -40,12 +40,21 @@ from tests.component.kubelet_house import (
 )
 
 
+def names_in(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
+def append(path: Path, text: str) -> None:
+    with path.open("a") as file:
+        file.write(text)
+
+
 def test_atomic_write_leaves_no_other_file_and_keeps_the_mode(tmp_path: Path):
     write_atomically(tmp_path / "a", b"1", mode=0o600)
     write_atomically(tmp_path / "a", b"22", mode=0o600)
     assert (tmp_path / "a").read_bytes() == b"22"
     assert (tmp_path / "a").stat().st_mode & 0o777 == 0o600
-    assert os.listdir(tmp_path) == ["a"]
+    assert names_in(tmp_path) == ["a"]
 
 
 def test_writing_in_place_keeps_the_inode(tmp_path: Path):
@@ -78,7 +87,7 @@ def test_no_open_escapes_while_directories_are_swapped_for_links(tmp_path: Path)
     def swap() -> None:
         while not is_over.is_set():
             for a, b in (("real", "spare"), ("link", "real"), ("real", "link"), ("spare", "real")):
-                os.rename(inside / a, inside / b)
+                (inside / a).rename(inside / b)
 
     attacker = threading.Thread(target=swap)
     attacker.start()
@@ -138,8 +147,8 @@ def test_projected_files_swap_at_once_and_drop_what_is_gone(tmp_path: Path):
             with pytest.raises(UnsafePathError):
                 write_projection(root, {path: ProjectedFile(b"", 0o644)}, owner=None)
     assert (tmp_path / "a").read_bytes() == b"3"
-    assert sorted(n for n in os.listdir(tmp_path) if not n.startswith("..")) == ["a"]
-    assert len(os.listdir(tmp_path)) == 3
+    assert [n for n in names_in(tmp_path) if not n.startswith("..")] == ["a"]
+    assert len(names_in(tmp_path)) == 3
 
 
 def test_a_subpath_is_made_beneath_and_never_through_a_link(tmp_path: Path):
@@ -150,7 +159,7 @@ def test_a_subpath_is_made_beneath_and_never_through_a_link(tmp_path: Path):
     assert places[0].source == tmp_path / "n" / "x"
     assert places[0].source.is_dir()
     for bad in ("evil/x", "../x", "evil"):
-        with pytest.raises((OSError, Exception), match="subPath|beneath"):
+        with pytest.raises((OSError, Exception), match=r"subPath|beneath"):
             volume_places({"volumeMounts": [{"name": "v", "mountPath": "/d", "subPath": bad}]}, volumes, {})
 
 
@@ -263,7 +272,7 @@ async def test_a_taken_port_holds_the_container_and_names_the_process(tmp_path: 
             pod = await house.until_pod("web-0", lambda p: "CreateContainerError" in str(state_of(p)["state"]))
             message = state_of(pod)["state"]["waiting"]["message"]
             assert f"process {os.getpid()} (" in message
-        await house.clock.advance(20)
+        await house.advance(20)
         await house.until_pod("web-0", is_ready)
 
 
@@ -285,8 +294,8 @@ async def test_logs_tail_limit_timestamps_and_refusals(tmp_path: Path):
         pod = await house.until_pod("web-0", is_ready)
         log = Path(house.runtime.specs[house.runtime.spawned[0]].log_path)
         stamp = "2026-01-01T00:00:00.123456789Z"
-        Path(f"{log}.1").write_text(f"{stamp} stdout F zero\n")
-        log.write_text(f"{stamp} stdout P on\n{stamp} stdout F e\n{stamp} stderr F two\n")
+        append(log.with_name(log.name + ".1"), f"{stamp} stdout F zero\n")
+        append(log, f"{stamp} stdout P on\n{stamp} stdout F e\n{stamp} stderr F two\n")
         logs = house.kubelet.logs
         assert await read_log(logs(pod, LogOptions(container="c"))) == b"zero\none\ntwo\n"
         assert await read_log(logs(pod, LogOptions(container="c", tail_lines=2))) == b"one\ntwo\n"
@@ -308,14 +317,13 @@ async def test_following_a_log_ends_with_the_container_and_previous_shows_the_ru
         pod = await house.until_pod("web-0", is_ready)
         run = house.runtime.spawned[0]
         log = Path(house.runtime.specs[run].log_path)
-        log.write_text("2026-01-01T00:00:00Z stdout F one\n")
+        append(log, "2026-01-01T00:00:00Z stdout F one\n")
         following = asyncio.ensure_future(read_log(house.kubelet.logs(pod, LogOptions(follow=True))))
         await house.settle()
-        with log.open("a") as file:
-            file.write("2026-01-01T00:00:01Z stdout F two\n")
+        append(log, "2026-01-01T00:00:01Z stdout F two\n")
         house.runtime.end(run, 1)
         await house.until(lambda: len(house.runtime.spawned) == 2)
-        await house.clock.advance(0.3)
+        await house.advance(0.3)
         assert await following == b"one\ntwo\n"
         assert await read_log(house.kubelet.logs(pod, LogOptions(previous=True))) == b"one\ntwo\n"
 
