@@ -61,7 +61,8 @@ restore_policy() {
 
 # A packaged server on 0.0.0.0 would take its port from every Pod: none may start, neither now nor at the next boot.
 forbid_services() {
-    if [ -e "$policy" ]; then
+    # One of ours that a killed run left behind is nobody's wish.
+    if [ -e "$policy" ] && ! grep -q 'Put here by localset setup' "$policy"; then
         kept_policy=$policy.localset-kept
         [ -e "$kept_policy" ] || $as_root mv "$policy" "$kept_policy"
     else
