@@ -16,6 +16,7 @@ from localset.kubelet.expansion import expand
 from localset.kubelet.hooks import POST_START_SECONDS, run_hook
 from localset.kubelet.probes import ContainerProbes, ProbeKind
 from localset.kubelet.records import ContainerKind, ContainerRecord
+from localset.kubelet.runtime import ProcessState
 from localset.kubelet.settings import ProbeTiming
 from localset.kubelet.starter import Surroundings
 from localset.machinery.metadata import Object
@@ -118,6 +119,12 @@ class ContainerCare:
         self._probes.end_liveness()
         self._stopping = self._tasks.spawn(self._stop(message, grace_seconds), "stop")
 
+    def drain(self, grace_seconds: float) -> None:
+        """Give what the leader left behind `grace_seconds` to end; no hook, no event: it has ended itself."""
+        self._record.stop_asked = True
+        self._probes.end_liveness()
+        self._stopping = self._tasks.spawn(self._signal(max(grace_seconds, MINIMUM_GRACE_SECONDS)), "drain")
+
     def shorten(self, grace_seconds: float) -> None:
         """Give a process that is being stopped less time: a preStop that still runs is given up."""
         if self._stopping is not None:
@@ -184,7 +191,8 @@ class ContainerCare:
         if not record.is_running:
             return
         if kind is ProbeKind.READINESS:
-            record.is_ready = is_positive
+            has_leader = record.report is not None and record.report.state is not ProcessState.DRAINING
+            record.is_ready = is_positive and has_leader
         elif is_positive:
             record.is_started = True
             record.is_ready = not self._container.get("readinessProbe")

@@ -72,6 +72,10 @@ class ImageSource(Protocol):
         """Return the image that serves `reference`."""
         ...
 
+    def explain(self, reference: str) -> str:
+        """Return what to tell a user whose reference was not found."""
+        ...
+
     def missing(self, image: Any) -> Sequence[Any]:
         """Return the image's requirements that the host does not meet; str() of each is one sentence with its cure."""
         ...

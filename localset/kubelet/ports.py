@@ -44,7 +44,6 @@ def _try_port(address: str, port: int) -> PortProblem | None:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((address, port))
-            probe.listen(1)
         except OSError as error:
             return _explain(address, port, error)
     return None

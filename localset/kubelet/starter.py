@@ -131,10 +131,7 @@ def find_image(context: KubeletContext, container: Object) -> ImageLike:
     reference = container.get("image") or HOST_IMAGE
     image = context.images.find(reference)
     if image is None:
-        text = (
-            f'no local image serves "{reference}": localset runs programs of this machine and pulls nothing; '
-            f"write an image.yaml for it and run `localset image add DIRECTORY`, or use `image: host`"
-        )
+        text = context.images.explain(reference)
         raise NotYetError("ErrImagePull", text, event_reason="Failed")
     missing = [str(sentence) for sentence in context.images.missing(image)]
     if missing:

@@ -97,6 +97,7 @@ class PodWorker:
         self._failures = 0
         self._has_asked_removal = False
         self._ends_at: float | None = None
+        self._last_grace = 0.0
         self._wakeup = asyncio.Event()
         self._timer: tuple[float, asyncio.Task[None]] | None = None
         self._tasks = Tasks(f"pod {self.key}")
@@ -134,6 +135,17 @@ class PodWorker:
         if report.state.is_over:
             self._note_over(record)
             self.wake()
+        elif report.state is ProcessState.DRAINING:
+            self._note_draining(record)
+            self.wake()
+
+    def _note_draining(self, record: ContainerRecord) -> None:
+        """The leader has gone and the rest of its set has not: it is not ready, and gets the Pod's grace to follow."""
+        record.is_ready = False
+        care = self._cares.get(record.name)
+        if care is not None and not record.stop_asked:
+            grace = (self.pod.get("spec") or {}).get("terminationGracePeriodSeconds") or MINIMUM_GRACE_SECONDS
+            care.drain(float(grace))
 
     def _note_over(self, record: ContainerRecord) -> None:
         record.over_at = self._context.clock.monotonic()
@@ -162,7 +174,7 @@ class PodWorker:
 
     async def run(self) -> None:
         """Work until the Pod is gone and cleaned up."""
-        self._resume_cares()
+        self._resume()
         delay = _RETRY_FIRST_SECONDS
         while True:
             await self._wakeup.wait()
@@ -189,7 +201,7 @@ class PodWorker:
         if self._must_wait(self):
             return False
         self._note_end_time()
-        if self._is_stale and self._volumes is not None:
+        if self._is_stale and (self._volumes is not None or self.has_processes):
             self._is_stale = False
             self._volume_maker().refresh(self.pod, self._context.sources_for(self.pod, self._address))
         self._backoff_messages.clear()
@@ -283,7 +295,11 @@ class PodWorker:
         self._cares[record.name] = care
         return care
 
-    def _resume_cares(self) -> None:
+    def _resume(self) -> None:
+        """Take up what lives: its hosts file is kept current again, its volumes catch up, its probes go on."""
+        if self.has_processes and self._address and not self.is_gone:
+            write_pod_files(self._context, self.pod, self.files, self._address)
+            self._is_stale = True
         for record in self.records.values():
             container = container_of(self.pod, record.name)
             if not record.is_running or container is None:
@@ -387,8 +403,6 @@ class PodWorker:
                 care = self._cares.get(record.name)
                 if record.stop_asked and care is not None:
                     care.shorten(self._ends_at - clock.monotonic())
-
-    _last_grace: float = 0.0
 
     def _stop(self, record: ContainerRecord, message: str) -> None:
         care = self._cares.get(record.name)

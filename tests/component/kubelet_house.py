@@ -54,6 +54,9 @@ class FakeCatalogue:
     def find(self, reference: str) -> FakeImage | None:
         return self.images.get(reference)
 
+    def explain(self, reference: str) -> str:
+        return f'no local image answers to "{reference}": localset image add'
+
     def missing(self, image: FakeImage) -> list[str]:
         return self.lacking.get(image.name, [])
 

@@ -1,11 +1,12 @@
 """The kubelet over a fake runtime and virtual time: start, readiness, restart, end, restore."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from localset.client.client import DeleteOptions
-from localset.kubelet.runtime import ExecResult
+from localset.kubelet.runtime import ExecResult, ProcessState
 from tests.component.kubelet_house import (
     House,
     is_ready,
@@ -314,3 +315,15 @@ async def test_a_paused_kubelet_starts_nothing_but_still_stops(house: House):
     await house.client.delete("pods", "default", "web-0")
     await house.until_pod("web-0", lambda p: p == {})
     assert len(house.runtime.spawned) == 1
+
+
+async def test_a_container_whose_leader_left_children_behind_is_not_ready_and_gets_a_deadline(house: House):
+    await start(house, make_pod())
+    run = house.runtime.spawned[0]
+    house.runtime.obeys_stop = False
+    house.runtime._tell(replace(house.runtime.reports[run], state=ProcessState.DRAINING))
+    pod = await house.until_pod("web-0", lambda p: not is_ready(p))
+    assert "running" in state_of(pod)["state"]
+    await house.until(lambda: house.runtime.stopped == [(run, 30.0)])
+    house.runtime.end(run, 3)
+    await house.until(lambda: len(house.runtime.spawned) == 2)

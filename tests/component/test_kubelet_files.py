@@ -1,4 +1,4 @@
-"""Files: atomic writes, walks without links, volumes, layouts, logs, ports, actions; on real directories and sockets."""
+"""Atomic writes, walks without links, volumes, layouts, logs, ports, actions; on real directories and sockets."""
 
 import asyncio
 import os
@@ -394,3 +394,61 @@ def test_make_directory_beneath_makes_what_is_missing(tmp_path: Path):
     with opened_directory(tmp_path) as root:
         os.close(make_directory_beneath(root, "a/b/c"))
     assert (tmp_path / "a/b/c").is_dir()
+
+
+async def test_a_reattached_pod_has_its_hosts_file_and_config_volumes_kept_current_again(tmp_path: Path):
+    async with opened_house(tmp_path) as house:
+        await house.client.create("configmaps", config_map(a="1"))
+        mounts = [{"name": "c", "mountPath": "/etc/app"}]
+        volumes = [{"name": "c", "configMap": {"name": "conf"}}]
+        await house.client.create("pods", make_pod(containers=[make_container(volumeMounts=mounts)], volumes=volumes))
+        pod = await house.until_pod("web-0", is_ready)
+        await house.kubelet.aclose()
+        await house.client.patch("configmaps", "default", "conf", {"data": {"a": "2"}}, PatchType.MERGE)
+        await house.restart_kubelet()
+        directory = house.settings.pods_directory / pod["metadata"]["uid"]
+        await house.until(lambda: (directory / "volumes" / "c" / "a").read_text() == "2")
+        address = {"ip": "127.99.16.77", "hostname": "web-1"}
+        endpoints = {"metadata": {"name": "web", "namespace": "default"}, "subsets": [{"addresses": [address]}]}
+        await house.client.create("endpoints", endpoints)
+        await house.until(lambda: "web-1.web" in (directory / "etc-hosts").read_text())
+        await house.client.patch("configmaps", "default", "conf", {"data": {"a": "3"}}, PatchType.MERGE)
+        await house.until(lambda: (directory / "volumes" / "c" / "a").read_text() == "3")
+        assert len(house.runtime.spawned) == 1
+
+
+@pytest.mark.needs_root
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files to other users, which only root may")
+async def test_as_root_volumes_belong_to_the_pods_user_and_group_and_the_way_down_is_passable(tmp_path: Path):
+    async with opened_house(tmp_path / "data", is_root=True) as house:
+        secret = {"metadata": {"name": "s", "namespace": "default"}, "data": {"key": "eA=="}}
+        await house.client.create("secrets", secret)
+        volumes = [{"name": "e", "emptyDir": {}}, {"name": "s", "secret": {"secretName": "s"}}]
+        mounts = [{"name": "e", "mountPath": "/e"}, {"name": "s", "mountPath": "/s"}]
+        security = {"runAsUser": 1234, "fsGroup": 2345}
+        pod = make_pod(containers=[make_container(volumeMounts=mounts)], volumes=volumes, securityContext=security)
+        await house.client.create("pods", pod)
+        pod = await house.until_pod("web-0", is_ready)
+        directory = house.settings.pods_directory / pod["metadata"]["uid"]
+        empty, key = (directory / "volumes/e").stat(), (directory / "volumes/s/key").stat()
+        assert (empty.st_uid, empty.st_gid) == (1234, 2345)
+        assert empty.st_mode & 0o2070 == 0o2070
+        assert (key.st_uid, key.st_gid, key.st_mode & 0o777) == (1234, 2345, 0o640)
+        assert directory.stat().st_mode & 0o777 == 0o711
+        spec = house.runtime.specs[house.runtime.spawned[0]]
+        assert (spec.user, spec.supplementary_groups) == (1234, (2345,))
+
+
+async def test_without_root_an_event_says_that_the_user_was_not_applied(tmp_path: Path):
+    async with opened_house(tmp_path) as house:
+        await house.client.create("pods", make_pod(securityContext={"runAsUser": 1000, "fsGroup": 1000}))
+        await house.until_event("SecurityContextNotApplied", "runAsUser/fsGroup was not applied")
+        assert house.runtime.specs[house.runtime.spawned[0]].user == 1000
+
+
+async def test_requests_beyond_the_machine_are_told_and_do_not_keep_a_pod_from_starting(tmp_path: Path):
+    async with opened_house(tmp_path) as house:
+        resources = {"requests": {"cpu": "9000", "memory": "4Gi"}}
+        await house.client.create("pods", make_pod(containers=[make_container(resources=resources)]))
+        await house.until_pod("web-0", is_ready)
+        await house.until_event("BeyondThisMachine", "a cluster would have needed 9000 CPUs")
