@@ -68,7 +68,7 @@ RESOURCES: tuple[Resource, ...] = (
         "Pod",
         short_names=("po",),
         categories=("all",),
-        subresources=("status", "log", "exec", "binding", "eviction"),
+        subresources=("status", "log", "exec", "attach", "binding", "eviction"),
     ),
     Resource("events", "event", "Event", short_names=("ev",)),
     Resource(

@@ -1,0 +1,135 @@
+"""The HTTP application: one guard in front, one dispatcher behind it.
+
+The daemon calls `make_application` and gives it to a listener. Paths of objects go through the route table, so a new
+kind in `apis/resources.py` is served without a line here. NB: whatever is added must stay behind `guard`.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from aiohttp import web
+
+from localset.apis.resources import RESOURCES
+from localset.apiserver import bodies, control, discovery, health, logs, objects, responses, sessions, subresources
+from localset.apiserver.guard import add_headers, guard
+from localset.apiserver.house import HOUSE, DaemonControl, House
+from localset.apiserver.listener import CONNECTIONS, Connections
+from localset.apiserver.routes import Match, RouteTable
+from localset.base.clock import Clock
+from localset.base.tasks import Tasks
+from localset.client.streams import PodStreams
+from localset.machinery.errors import method_not_allowed
+from localset.registry.registry import Registry
+
+_STREAMS: dict[str, Callable[[web.Request, Match], Awaitable[web.StreamResponse]]] = {
+    "log": logs.log,
+    "exec": sessions.session,
+    "attach": sessions.session,
+}
+_OBJECT_SUBRESOURCES = {"status", "finalize"}
+_HEALTH = ("/healthz", "/livez", "/readyz")
+
+
+def make_application(registry: Registry, streams: PodStreams, clock: Clock, control: DaemonControl) -> web.Application:
+    """Return the application over the given rooms. Its streams end when the runner that serves it shuts down."""
+    application = web.Application(middlewares=[guard], client_max_size=bodies.LIMIT_BYTES)
+    application[CONNECTIONS] = Connections()
+    house = House(
+        registry=registry,
+        streams=streams,
+        clock=clock,
+        control=control,
+        routes=RouteTable(RESOURCES),
+        tasks=Tasks("apiserver"),
+    )
+    application[HOUSE] = house
+
+    async def end_streams(_: web.Application) -> None:
+        house.open_streams.end()
+
+    async def own_tasks(_: web.Application) -> AsyncIterator[None]:
+        yield
+        await house.tasks.aclose()
+
+    application.on_shutdown.append(end_streams)
+    application.cleanup_ctx.append(own_tasks)
+    application.on_response_prepare.append(add_headers)
+    application.router.add_route("*", "/{path:.*}", dispatch)
+    return application
+
+
+async def dispatch(request: web.Request) -> web.StreamResponse:
+    """Find what the path names and let its handler answer."""
+    raw_path = request.rel_url.raw_path
+    match = request.app[HOUSE].routes.match(raw_path)
+    if match is not None:
+        return await _dispatch_resource(request, match)
+    path = raw_path.rstrip("/") or "/"
+    if "//" in raw_path:
+        return responses.page_not_found()
+    if path == control.PREFIX or path.startswith(control.PREFIX + "/"):
+        return await control.handle(request)
+    fixed = _fixed_handler(path)
+    if fixed is None:
+        return await _unknown(request, raw_path)
+    if request.method != "GET":
+        raise method_not_allowed()
+    return await fixed(request)
+
+
+async def _dispatch_resource(request: web.Request, match: Match) -> web.StreamResponse:
+    if request.method not in match.methods:
+        raise method_not_allowed()
+    if match.subresource in _STREAMS:
+        return await _STREAMS[match.subresource](request, match)
+    if match.subresource in subresources.HANDLERS:
+        return await objects.run(request, match, subresources.HANDLERS[match.subresource])
+    handlers = objects.ITEM if match.name and not match.is_legacy_watch else objects.COLLECTION
+    return await objects.run(request, match, handlers[request.method])
+
+
+def _fixed_handler(path: str) -> Callable[[web.Request], Awaitable[web.StreamResponse]] | None:
+    if path == "/api":
+        return discovery.core
+    if path == "/apis":
+        return discovery.groups
+    if path == "/version":
+        return health.version
+    if path == "/":
+        return _root
+    if path.startswith(_HEALTH) and path.split("/")[1] in {p[1:] for p in _HEALTH}:
+        return health.health
+    return None
+
+
+def _paths(request: web.Request) -> list[str]:
+    versions = request.app[HOUSE].routes.versions
+    found = {"/api", "/apis", "/version", *_HEALTH}
+    for group, served in versions.items():
+        if group:
+            found.add(f"/apis/{group}")
+        found.update(f"/apis/{group}/{v}" if group else f"/api/{v}" for v in served)
+    return sorted(found)
+
+
+async def _root(request: web.Request) -> web.StreamResponse:
+    return await responses.answer(request, {"paths": _paths(request)})
+
+
+async def _unknown(request: web.Request, raw_path: str) -> web.StreamResponse:
+    """Answer group and version discovery, and the three forms of 404 that clients know."""
+    segments = [segment for segment in raw_path.split("/") if segment]
+    versions = request.app[HOUSE].routes.versions
+    is_named_group = segments[0] == "apis" and len(segments) >= 2
+    group = segments[1] if is_named_group else ""
+    if segments[0] not in {"api", "apis"}:
+        return await responses.answer(request, {"paths": _paths(request)}, status=404)
+    if group not in versions:
+        return responses.page_not_found()
+    rest = segments[2:] if is_named_group else segments[1:]
+    if len(rest) > 1:
+        raise responses.unknown_resource()
+    if request.method != "GET":
+        raise method_not_allowed()
+    if rest:
+        return await discovery.one_version(request, group, rest[0])
+    return await discovery.one_group(request, group)

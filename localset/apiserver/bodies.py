@@ -1,0 +1,145 @@
+"""Request bodies: which types are taken, how large, how long they may take, and what they must be.
+
+The Content-Type is judged before a byte is read (reliability.md B1); decoding is `machinery.decoding`, shared with
+the CLI.
+"""
+
+import asyncio
+from typing import Any
+
+from aiohttp import web
+
+from localset.apis.scheme import FieldValidation
+from localset.apiserver.negotiation import JSON, YAML, parse_media_type
+from localset.client.client import PatchType
+from localset.machinery.decoding import DecodeError, decode_json, decode_yaml
+from localset.machinery.errors import StatusError, bad_request
+from localset.machinery.metadata import Object
+
+LIMIT_BYTES = 3 * 1024 * 1024
+READ_DEADLINE_SECONDS = 30.0
+BODY_TYPES = (JSON, YAML)
+PATCH_TYPES = tuple(t.value for t in PatchType)
+
+
+def unsupported_media_type(accepted: tuple[str, ...]) -> StatusError:
+    """415 that names what is accepted."""
+    message = "the body of the request was in an unknown format - accepted media types include: " + ", ".join(accepted)
+    return StatusError(415, "UnsupportedMediaType", message)
+
+
+def too_large() -> StatusError:
+    """413, as kube-apiserver says it."""
+    message = f"Request entity too large: limit is {LIMIT_BYTES}"
+    return StatusError(413, "RequestEntityTooLarge", message)
+
+
+def media_type_of(request: web.Request) -> str:
+    """Return the request's type without parameters, empty when it has none."""
+    return parse_media_type(request.headers.get("Content-Type", ""))[0]
+
+
+def require_known_type(request: web.Request) -> None:
+    """Refuse types that a web page can send unasked: 415. No type at all is JSON, but not for PATCH."""
+    given = media_type_of(request)
+    if request.method == "PATCH":
+        if given not in PATCH_TYPES:
+            raise unsupported_media_type(PATCH_TYPES)
+    elif request.method in {"POST", "PUT", "DELETE"} and given and given not in BODY_TYPES:
+        raise unsupported_media_type(BODY_TYPES)
+
+
+async def read(request: web.Request) -> bytes:
+    """Return the whole body; 413 over 3 MiB, 408 when it does not arrive in time."""
+    if (request.content_length or 0) > LIMIT_BYTES:
+        raise too_large()
+    try:
+        async with asyncio.timeout(READ_DEADLINE_SECONDS):
+            return await request.read()
+    except TimeoutError as error:
+        raise StatusError(408, "Timeout", "the body of the request did not arrive in time") from error
+    except web.HTTPRequestEntityTooLarge as error:
+        raise too_large() from error
+    except web.RequestPayloadError as error:
+        raise bad_request(f"the body of the request cannot be read: {error}") from error
+
+
+def decode(data: bytes, media_type: str) -> tuple[Any, list[str]]:
+    """Return (value, duplicate paths) of a body; 400 with the reason."""
+    try:
+        if media_type != YAML:
+            return decode_json(data)
+        documents = decode_yaml(data)
+    except DecodeError as error:
+        raise bad_request(f"error decoding the body of the request: {error}") from error
+    if len(documents) > 1:
+        raise bad_request("the body of the request holds more than one YAML document")
+    return (documents[0].value, documents[0].duplicates) if documents else (None, [])
+
+
+async def read_object(
+    request: web.Request, api_version: str, kind: str, validation: FieldValidation
+) -> tuple[Object, list[str]]:
+    """Return (object, warnings) of a POST or PUT. Absent kind and apiVersion are the URL's; wrong ones are 400.
+
+    Duplicate keys are refused under Strict, told under Warn, forgotten under Ignore.
+    """
+    data = await read(request)
+    unrecognized = f"the object provided is unrecognized (must be of type {kind}): "
+    if not data.strip():
+        raise bad_request(f"{unrecognized}couldn't get version/kind; json parse error: unexpected end of JSON input")
+    try:
+        value, duplicates = decode(data, media_type_of(request))
+    except StatusError as error:
+        raise bad_request(f"{unrecognized}{error.message}") from error
+    value = {} if value is None else value
+    if not isinstance(value, dict):
+        raise bad_request(f"{unrecognized}the body is not an object")
+    _require_kind(value, api_version, kind)
+    version = api_version.rpartition("/")[2]
+    warnings = [f'duplicate field "{path}"' for path in duplicates]
+    if warnings and validation is FieldValidation.STRICT:
+        raise bad_request(
+            f'{kind} in version "{version}" cannot be handled as a {kind}: strict decoding error: {", ".join(warnings)}'
+        )
+    metadata = value.get("metadata")
+    if metadata is not None and not isinstance(metadata, dict):
+        raise bad_request(f'{kind} in version "{version}" cannot be handled as a {kind}: metadata is not an object')
+    made = {**value, "apiVersion": api_version, "kind": kind}
+    return made, warnings if validation is FieldValidation.WARN else []
+
+
+def _require_kind(value: Object, api_version: str, kind: str) -> None:
+    given_kind, given_version = value.get("kind") or kind, value.get("apiVersion") or api_version
+    version = str(given_version).rpartition("/")[2]
+    prefix = f'{given_kind} in version "{version}" cannot be handled as a {kind}: '
+    if given_kind != kind:
+        raise bad_request(f"{prefix}the URL is for {kind}")
+    if given_version != api_version:
+        raise bad_request(f'{prefix}no kind "{kind}" is registered for version "{given_version}" at this URL')
+
+
+async def read_patch(request: web.Request) -> tuple[Any, PatchType]:
+    """Return (JSON value, type) of a PATCH body."""
+    patch_type = PatchType(media_type_of(request))
+    value, _ = decode(await read(request), JSON)
+    if patch_type is PatchType.JSON and not isinstance(value, list):
+        raise bad_request("a JSON patch must be a list of operations")
+    if patch_type is not PatchType.JSON and not isinstance(value, dict):
+        raise bad_request("the patch must be an object")
+    return value, patch_type
+
+
+async def read_delete_options(request: web.Request) -> dict[str, Any] | None:
+    """Return the DeleteOptions body, None when it is empty; a kind given must be DeleteOptions."""
+    data = await read(request)
+    if not data.strip():
+        return None
+    value, _ = decode(data, media_type_of(request))
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise bad_request("DeleteOptions must be an object")
+    if value.get("kind") not in {None, "", "DeleteOptions"}:
+        raise bad_request(f"{value['kind']} cannot be handled as DeleteOptions")
+    return value

@@ -1,0 +1,124 @@
+"""The wall in front of all routes: who may ask, under which name, with which body, and what a failing handler answers.
+
+Runs before routing on every request and every listener (reliability.md M10, B1–B4). A new listener adds an identity,
+not an exception: whoever did not come through a checked Unix socket is nobody, and nobody reaches health and version
+only.
+"""
+
+import logging
+import socket
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from localset.apiserver import bodies, responses
+from localset.apiserver.listener import CONNECTIONS
+from localset.machinery.errors import StatusError, method_not_allowed
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
+LOCAL_NAMES = frozenset({"localhost", "localset"})
+TCP_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
+OPEN_PATHS = ("/healthz", "/livez", "/readyz", "/version")
+AUDIT_ID: web.RequestKey[str] = web.RequestKey("audit_id", str)
+
+
+def is_local_socket(request: web.Request) -> bool:
+    """Tell whether the request came over a Unix socket, whose peer the listener has checked."""
+    transport = request.transport
+    peer = transport.get_extra_info("socket") if transport is not None else None
+    return peer is not None and peer.family == getattr(socket, "AF_UNIX", None)
+
+
+def _split_host(host: str) -> tuple[str, str]:
+    if host.startswith("["):
+        name, _, port = host.partition("]")
+        return name + "]", port.removeprefix(":")
+    name, _, port = host.partition(":")
+    return name, port
+
+
+def is_allowed_host(request: web.Request) -> bool:
+    """Tell whether the one Host header names this server: by the Unix names, or the TCP names with our port."""
+    hosts = request.headers.getall("Host", [])
+    if len(hosts) != 1 or not request.raw_path.startswith("/"):
+        return False
+    name, port = _split_host(hosts[0])
+    if is_local_socket(request):
+        return name in LOCAL_NAMES and (not port or port.isdecimal())
+    address: Any = request.transport.get_extra_info("sockname") if request.transport is not None else None
+    return name in TCP_NAMES and bool(address) and port == str(address[1])
+
+
+def is_foreign_origin(request: web.Request) -> bool:
+    """Tell whether a web page of another origin sent this; scripts send no Origin or our own."""
+    origins = request.headers.getall("Origin", [])
+    if not origins:
+        return request.headers.get("Sec-Fetch-Site", "none") not in {"none", "same-origin"}
+    return len(origins) > 1 or urlsplit(origins[0]).netloc.lower() != request.headers.get("Host", "").lower()
+
+
+def _require(request: web.Request) -> None:
+    if not is_allowed_host(request):
+        raise StatusError(403, "Forbidden", "forbidden: this server does not answer under that Host")
+    if is_foreign_origin(request):
+        raise StatusError(403, "Forbidden", "forbidden: requests from web pages of other origins are refused")
+    if not is_local_socket(request) and not (
+        request.method == "GET" and request.path.rstrip("/").startswith(OPEN_PATHS)
+    ):
+        raise StatusError(401, "Unauthorized", "Unauthorized")
+    if request.method not in METHODS:
+        raise method_not_allowed()
+    bodies.require_known_type(request)
+
+
+@web.middleware
+async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse what must not be handled, and turn every failure into a Status without a traceback."""
+    request[AUDIT_ID] = str(uuid.uuid4())
+    request.app[CONNECTIONS].request_began(request.transport)
+    try:
+        _require(request)
+        response = await handler(request)
+    except StatusError as error:
+        response = _refuse(request, error)
+    except web.HTTPException as error:
+        response = _refuse(request, _from_http(error))
+    except ConnectionError:
+        raise
+    except Exception:
+        log.exception("%s %s failed (audit id %s)", request.method, request.path, request[AUDIT_ID])
+        message = f"Internal error occurred: see the daemon's log, audit id {request[AUDIT_ID]}"
+        response = _refuse(request, StatusError(500, "InternalError", message))
+    return response
+
+
+def _refuse(request: web.Request, error: StatusError) -> web.StreamResponse:
+    response = responses.refusal(request, error)
+    if error.code in {401, 403, 408, 413, 415} and request.body_exists:
+        response.force_close()  # the unread body must not be taken for the next request
+    return response
+
+
+def _from_http(error: web.HTTPException) -> StatusError:
+    if error.status == 413:
+        return bodies.too_large()
+    if error.status == 405:
+        return method_not_allowed()
+    if error.status == 404:
+        return responses.unknown_resource()
+    return StatusError(error.status, "BadRequest" if error.status < 500 else "InternalError", error.reason)
+
+
+async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """Give every answer, streams too, its audit id and the headers that keep browsers out."""
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    response.headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
+    response.headers.setdefault("X-Frame-Options", "DENY")
+    response.headers["Audit-Id"] = request.get(AUDIT_ID, "")
+    response.headers.pop("Server", None)

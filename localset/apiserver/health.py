@@ -1,0 +1,56 @@
+"""Health and version: the paths that answer whoever asks."""
+
+import platform
+import sys
+
+from aiohttp import web
+
+from localset import __version__
+from localset.apiserver import responses
+from localset.apiserver.house import HOUSE
+
+SCHEMA_MINOR = 37
+CHECKS = ("ping", "store")
+
+
+def version_info() -> dict[str, str]:
+    """Return the body of `/version`; the minor is the bundled schema's (design 3.15)."""
+    return {
+        "major": "1",
+        "minor": str(SCHEMA_MINOR),
+        "gitVersion": f"v1.{SCHEMA_MINOR}.0+localset.{__version__}",
+        "gitCommit": "",
+        "gitTreeState": "clean",
+        "buildDate": "1970-01-01T00:00:00Z",
+        "goVersion": f"python{platform.python_version()}",
+        "compiler": platform.python_implementation().lower(),
+        "platform": f"{sys.platform}/{platform.machine()}",
+    }
+
+
+async def version(request: web.Request) -> web.StreamResponse:
+    """Answer `/version`."""
+    return await responses.answer(request, version_info())
+
+
+async def health(request: web.Request) -> web.StreamResponse:
+    """Answer `/healthz`, `/livez`, `/readyz`, with `?verbose` and `?exclude=`, and one check beneath each."""
+    kind, *rest = request.path.strip("/").split("/")
+    is_ending = request.app[HOUSE].open_streams.is_ending
+    checks = [*CHECKS, "shutdown"] if kind == "readyz" else list(CHECKS)
+    if rest:
+        if len(rest) > 1 or rest[0] not in checks:
+            return responses.page_not_found()
+        checks = rest
+    excluded = set(request.query.getall("exclude", []))
+    failed = [name for name in checks if name == "shutdown" and is_ending and name not in excluded]
+    if not failed and "verbose" not in request.query:
+        return responses.text("ok")
+    lines = []
+    for name in checks:
+        if name in excluded:
+            lines.append(f"[+]{name} excluded: ok")
+        else:
+            lines.append(f"[-]{name} failed: reason withheld" if name in failed else f"[+]{name} ok")
+    lines.append(f"{kind} check {'failed' if failed else 'passed'}")
+    return responses.text("\n".join(lines) + "\n", 500 if failed else 200)

@@ -1,0 +1,123 @@
+"""Which resource, object and subresource a path names.
+
+Built from `apis/resources.py`, so that what is served, what discovery shows and what the security tests walk through
+is one table. Pure: a dict look-up per request, whatever the number of kinds. NB: matching never decides about rights
+or methods.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from localset.apis.resources import Resource
+
+_NAMESPACE_SUBRESOURCES = frozenset({"status", "finalize"})
+
+SUBRESOURCE_METHODS: dict[str, frozenset[str]] = {
+    "status": frozenset({"GET", "PUT", "PATCH"}),
+    "scale": frozenset({"GET", "PUT", "PATCH"}),
+    "finalize": frozenset({"PUT"}),
+    "log": frozenset({"GET"}),
+    "exec": frozenset({"GET", "POST"}),
+    "attach": frozenset({"GET", "POST"}),
+    "binding": frozenset({"POST"}),
+    "eviction": frozenset({"POST"}),
+}
+
+
+@dataclass(frozen=True)
+class Match:
+    """What a path names; `name` empty is the collection, `namespace` empty all of them or a cluster-scoped resource."""
+
+    resource: Resource
+    version: str
+    namespace: str
+    name: str
+    subresource: str
+    is_legacy_watch: bool = False
+
+    @property
+    def methods(self) -> frozenset[str]:
+        """Return the HTTP methods that the path answers; all others are 405."""
+        if self.subresource:
+            return SUBRESOURCE_METHODS.get(self.subresource, frozenset())
+        if self.is_legacy_watch:
+            return frozenset({"GET"})
+        if self.name:
+            return frozenset({"GET", "PUT", "PATCH", "DELETE"})
+        if self.resource.namespaced and not self.namespace:
+            return frozenset({"GET"})
+        if self.resource.name == "namespaces":
+            return frozenset({"GET", "POST"})
+        return frozenset({"GET", "POST", "DELETE"})
+
+
+class RouteTable:
+    """All resource paths of the given resources."""
+
+    def __init__(self, resources: Iterable[Resource]) -> None:
+        """Index `resources` by group, version and plural."""
+        self.resources = tuple(resources)
+        self._by_path: dict[tuple[str, str, str], Resource] = {}
+        self.versions: dict[str, list[str]] = {}
+        for resource in self.resources:
+            known = self.versions.setdefault(resource.group, [])
+            for version in resource.versions:
+                self._by_path[resource.group, version, resource.plural] = resource
+                if version not in known:
+                    known.append(version)
+
+    def of(self, group: str, version: str) -> list[Resource]:
+        """Return the resources of a group version, in table order."""
+        return [r for r in self.resources if r.group == group and version in r.versions]
+
+    def match(self, raw_path: str) -> Match | None:
+        """Return what `raw_path` (still percent-encoded) names, or None when no served resource does."""
+        split = split_path(raw_path)
+        if split is None or not split[2]:
+            return None
+        group, version, rest = split
+        is_watch = rest[0] == "watch" and len(rest) > 1
+        if is_watch:
+            rest = rest[1:]
+        namespace = ""
+        if rest[0] == "namespaces" and len(rest) >= 3 and not (len(rest) == 3 and rest[2] in _NAMESPACE_SUBRESOURCES):
+            namespace, rest = rest[1], rest[2:]
+        resource = self._by_path.get((group, version, rest[0]))
+        if resource is None or len(rest) > 3:
+            return None
+        name = rest[1] if len(rest) > 1 else ""
+        subresource = rest[2] if len(rest) > 2 else ""
+        if resource.namespaced != bool(namespace) and (name or not resource.namespaced):
+            return None
+        if subresource and subresource not in resource.subresources:
+            return None
+        return Match(resource, version, namespace, name, subresource, is_watch)
+
+    def sample_paths(self) -> Iterator[tuple[str, frozenset[str]]]:
+        """Yield one path of each form with its methods, for tests that must reach every route."""
+        for resource in self.resources:
+            for version in resource.versions:
+                root = f"/apis/{resource.group}/{version}" if resource.group else f"/api/{version}"
+                base = f"{root}/namespaces/n" if resource.namespaced else root
+                paths = [f"{root}/{resource.plural}", f"{base}/{resource.plural}", f"{base}/{resource.plural}/x"]
+                paths += [f"{base}/{resource.plural}/x/{sub}" for sub in resource.subresources]
+                for path in dict.fromkeys(paths):
+                    match = self.match(path)
+                    assert match is not None, path
+                    yield path, match.methods
+
+
+def split_path(raw_path: str) -> tuple[str, str, list[str]] | None:
+    """Return (group, version, further segments, decoded) of an API path, None for any other or one with `//`."""
+    segments = raw_path.removesuffix("/").split("/")[1:]
+    if not segments or "" in segments:
+        return None
+    decoded = [unquote(segment) for segment in segments]
+    if any("/" in segment or "\0" in segment for segment in decoded):
+        return None
+    if decoded[0] == "api" and len(decoded) >= 2:
+        return "", decoded[1], decoded[2:]
+    if decoded[0] == "apis" and len(decoded) >= 3:
+        return decoded[1], decoded[2], decoded[3:]
+    return None

@@ -1,0 +1,96 @@
+"""The subresources that are not streams: scale, binding, eviction. `status` and `finalize` are verbs of `objects`."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+
+from localset.apis.scheme import FieldValidation
+from localset.apiserver import bodies, objects, responses
+from localset.apiserver.discovery import subresource_kind
+from localset.apiserver.house import HOUSE
+from localset.apiserver.negotiation import PLAIN, TABLE_FORMS
+from localset.apiserver.options import delete_options
+from localset.apiserver.routes import Match
+from localset.machinery.errors import bad_request, raise_if, required
+from localset.machinery.metadata import Object
+
+
+def _success(code: int) -> Object:
+    return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": code}
+
+
+async def _read(request: web.Request, group: str, version: str, kind: str) -> tuple[Object, list[str]]:
+    api_version = f"{group}/{version}" if group else version
+    return await bodies.read_object(request, api_version, kind, FieldValidation.WARN)
+
+
+async def scale(request: web.Request, match: Match) -> web.StreamResponse:
+    """Answer GET, PUT and PATCH on `…/scale`."""
+    form = objects.accepted(request, TABLE_FORMS)  # asked for a Table, upstream still gives the Scale
+    registry = request.app[HOUSE].registry
+    warnings: list[str] = []
+    if request.method == "GET":
+        made = await registry.read_scale(match.resource.name, match.namespace, match.name, match.version)
+    elif request.method == "PUT":
+        options = objects.options_of(request)
+        obj, warnings = await _read(request, *subresource_kind(match.resource, match.version, "scale"))
+        objects.check_name(obj, match.name)
+        written = await registry.write_scale(
+            match.resource.name, match.namespace, match.name, obj, match.version, options
+        )
+        made = written.object
+    else:
+        options = objects.options_of(request)
+        patch, patch_type = await bodies.read_patch(request)
+        written = await registry.write_patch(
+            match.resource.name,
+            match.namespace,
+            match.name,
+            patch,
+            patch_type,
+            match.version,
+            options,
+            subresource="scale",
+        )
+        made = written.object
+    return await objects.show(request, match, made, form, warnings=warnings)
+
+
+async def binding(request: web.Request, match: Match) -> web.StreamResponse:
+    """Answer POST on `pods/…/binding`: the Pod goes to a node."""
+    form = objects.accepted(request, PLAIN)
+    obj, warnings = await _read(request, "", "v1", "Binding")
+    target: Any = obj.get("target")
+    node = target.get("name") if isinstance(target, dict) else None
+    raise_if("Binding", "", match.name, [] if node else [required("target.name")])
+    await request.app[HOUSE].registry.bind_pod(match.namespace, match.name, str(node))
+    return await responses.answer(request, _success(201), status=201, form=form, warnings=warnings)
+
+
+async def eviction(request: web.Request, match: Match) -> web.StreamResponse:
+    """Answer POST on `pods/…/eviction`: delete the Pod unless its disruption budget forbids it (429)."""
+    form = objects.accepted(request, PLAIN)
+    data = await bodies.read(request)
+    value, _ = bodies.decode(data, bodies.media_type_of(request)) if data.strip() else ({}, [])
+    if not isinstance(value, dict):
+        raise bad_request("an Eviction must be an object")
+    if value.get("kind") not in {None, "", "Eviction"} or value.get("apiVersion") not in {
+        None,
+        "",
+        "policy/v1",
+        "policy/v1beta1",
+    }:
+        raise bad_request(f"{value.get('kind')} in version {value.get('apiVersion')} cannot be handled as an Eviction")
+    given = value.get("deleteOptions") or {}
+    query = request.query
+    options = delete_options({"dryRun": query.getall("dryRun", []), **given}, {}, [])
+    await request.app[HOUSE].registry.evict_pod(match.namespace, match.name, options)
+    return await responses.answer(request, _success(201), status=201, form=form)
+
+
+HANDLERS: dict[str, Callable[[web.Request, Match], Awaitable[web.StreamResponse]]] = {
+    "scale": scale,
+    "binding": binding,
+    "eviction": eviction,
+}
