@@ -5,10 +5,8 @@ arithmetic (semantics 3.4) lives here because both the plan and the message need
 """
 
 import hashlib
-import json
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
 
 from localset.kubelet.runtime import ProcessReport, ProcessState
 from localset.machinery.metadata import Object
@@ -122,15 +120,10 @@ def container_of(pod: Object, name: str) -> Object | None:
     return next((container for container, _ in containers_of(pod) if container.get("name") == name), None)
 
 
-def hash_of(value: Any) -> str:
-    """Return a short digest of a JSON value: tells whether a container's definition changed."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
 def definition_hash(container: Object) -> str:
     """Return the digest of what the API lets change on a live Pod and needs a new process: the image."""
-    return hash_of({"name": container.get("name"), "image": container.get("image")})
+    text = f"{container.get('name')}\0{container.get('image')}"
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def run_id_of(pod_uid: str, container: str, attempt: int) -> str:

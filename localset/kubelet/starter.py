@@ -106,9 +106,7 @@ def write_pod_files(context: KubeletContext, pod: Object, files: PodFiles, addre
     """Make the Pod's directories and its hosts, hostname and resolv.conf. Idempotent; the hosts file stays current."""
     settings = context.settings
     mode = settings.directory_mode
-    for directory in (settings.pods_directory, files.directory, files.volumes, files.directory / "containers"):
-        make_private_directory(directory, mode=mode)
-    make_private_directory(settings.volumes_directory, mode=mode)
+    make_private_directory(files.directory / "containers", mode=mode)
     context.hosts.write(files.hosts, namespace_of(pod), hosts_header(pod, address, settings.cluster_domain))
     write_in_place(files.directory / "etc-hostname", f"{hostname_of(pod)}\n".encode())
     if settings.dns_address is not None:
@@ -210,7 +208,6 @@ class Starter:
         )
         self._save(directory, surroundings)
         make_private_directory(self._files.logs(name))
-        make_private_directory(directory / "private", mode=settings.directory_mode)
         spec = ProcessSpec(
             run_id=run_id_of(uid_of(pod), name, attempt),
             pod=name_of(pod),
@@ -221,7 +218,7 @@ class Starter:
             working_directory=surroundings.working_directory,
             hostname=hostname_of(pod),
             log_path=str(self._files.log(name, attempt)),
-            private_directory=str(directory / "private" / str(attempt)),
+            private_directory=str(directory / f"private-{attempt}"),
             isolation=settings.isolation,
             mounts=layout.mounts,
             user=identity.user,

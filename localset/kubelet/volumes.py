@@ -14,6 +14,7 @@ from localset.base.files import (
     UnsafePathError,
     change_owner_beneath,
     make_directory_beneath,
+    make_private_directory,
     open_beneath,
     opened_directory,
     write_atomically,
@@ -63,7 +64,7 @@ class Volumes:
     """Makes the volumes of one Pod."""
 
     def __init__(self, context: KubeletContext, directory: Path, owner: PodOwner) -> None:
-        """`directory` is `pods/<uid>/volumes`; it exists."""
+        """`directory` is `pods/<uid>/volumes`; it is made when the Pod has volumes."""
         self._context = context
         self._directory = directory
         self._owner = owner
@@ -71,6 +72,8 @@ class Volumes:
     async def prepare(self, pod: Object, sources: Sources) -> dict[str, MountedVolume]:
         """Make all volumes; NotYetError (FailedMount) while one cannot be. A volume that is not served is left out."""
         mounted: dict[str, MountedVolume] = {}
+        if (pod.get("spec") or {}).get("volumes"):
+            make_private_directory(self._directory, mode=self._context.settings.directory_mode)
         for volume in (pod.get("spec") or {}).get("volumes") or []:
             try:
                 found = await self._mount(pod, volume, sources)

@@ -98,6 +98,8 @@ class PodWorker:
         self._has_asked_removal = False
         self._ends_at: float | None = None
         self._last_grace = 0.0
+        self._hashes: dict[str, str] = {}
+        self._hashed_pod: Object | None = None
         self._wakeup = asyncio.Event()
         self._timer: tuple[float, asyncio.Task[None]] | None = None
         self._tasks = Tasks(f"pod {self.key}")
@@ -224,7 +226,7 @@ class PodWorker:
         view = PodView(
             records=self.records,
             restart_policy=(self.pod.get("spec") or {}).get("restartPolicy") or "Always",
-            wanted_hashes={c["name"]: definition_hash(c) for c, _ in containers_of(self.pod)},
+            wanted_hashes=self._wanted_hashes(),
             is_terminating=terminating,
             is_finished=phase in TERMINAL_PHASES,
             may_start=self._may_start(),
@@ -233,6 +235,12 @@ class PodWorker:
         if not terminating and not view.is_finished and is_complete(view):
             return PodView(**{**vars(view), "is_finished": True})
         return view
+
+    def _wanted_hashes(self) -> dict[str, str]:
+        if self._hashed_pod is not self.pod:
+            self._hashes = {c["name"]: definition_hash(c) for c, _ in containers_of(self.pod)}
+            self._hashed_pod = self.pod
+        return self._hashes
 
     async def _perform(self, step: Step) -> None:
         if isinstance(step, Start):
