@@ -7,6 +7,7 @@ import pytest
 
 from localset.client.client import DeleteOptions
 from localset.kubelet.runtime import ExecResult, ProcessState
+from localset.kubelet.settings import ProbeTiming
 from tests.component.kubelet_house import (
     House,
     is_ready,
@@ -327,3 +328,54 @@ async def test_a_container_whose_leader_left_children_behind_is_not_ready_and_ge
     await house.until(lambda: house.runtime.stopped == [(run, 30.0)])
     house.runtime.end(run, 3)
     await house.until(lambda: len(house.runtime.spawned) == 2)
+
+
+async def test_strict_timing_asks_for_readiness_only_after_the_initial_delay(tmp_path: Path):
+    async with opened_house(tmp_path, probe_timing=ProbeTiming.STRICT) as house:
+        await start(house, make_pod(containers=[make_container(readinessProbe=EXEC_READY)]))
+        await house.advance(14.9)
+        assert house.runtime.executed == []
+        await house.advance(0.2)
+        await house.until_pod("web-0", is_ready)
+        assert len(house.runtime.executed) == 1
+
+
+async def test_a_startup_probe_holds_readiness_and_liveness_back(house: House):
+    code = {"start": 1}
+    house.runtime.on_exec = lambda spec: ExecResult(code.get(spec.argv[0], 0), b"")
+    probes = {
+        "startupProbe": {"exec": {"command": ["start"]}, "periodSeconds": 5, "failureThreshold": 10},
+        "readinessProbe": {"exec": {"command": ["ready"]}},
+        "livenessProbe": {"exec": {"command": ["live"]}},
+    }
+    await start(house, make_pod(containers=[make_container(**probes)]))
+    await house.advance(12)
+    assert {spec.argv[0] for spec in house.runtime.executed} == {"start"}
+    assert state_of(await house.pod("web-0"))["started"] is False
+    code["start"] = 0
+    await house.advance(5)
+    pod = await house.until_pod("web-0", is_ready)
+    assert state_of(pod)["started"] is True
+
+
+async def test_a_startup_probe_that_gives_up_restarts_the_container(house: House):
+    house.runtime.on_exec = lambda _: ExecResult(1, b"")
+    probe = {"exec": {"command": ["start"]}, "periodSeconds": 5, "failureThreshold": 3}
+    await start(house, make_pod(containers=[make_container(startupProbe=probe)]))
+    await house.advance(16)
+    await house.until_pod("web-0", lambda p: state_of(p)["restartCount"] == 1)
+
+
+async def test_a_stopped_pod_keeps_its_deadline_across_a_kubelet_restart(house: House):
+    house.runtime.obeys_stop = False
+    hooks = {"preStop": {"sleep": {"seconds": 25}}}
+    await start(house, make_pod(containers=[make_container(lifecycle=hooks)]))
+    await house.client.delete("pods", "default", "web-0")
+    await house.advance(10)
+    assert house.runtime.stopped == []
+    await house.restart_kubelet()
+    await house.advance(21)
+    await house.until(lambda: house.runtime.stopped)
+    assert house.runtime.stopped[0][1] == pytest.approx(2, abs=0.1)
+    house.runtime.end(house.runtime.spawned[0], 137, signal=9)
+    await house.until_pod("web-0", lambda p: p == {})
