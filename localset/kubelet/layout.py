@@ -119,7 +119,8 @@ def lay_out(  # noqa: PLR0913 - one start and all that it shows
         if image.is_host
         else [Place(image.directory / source, target, is_read_only=True) for source, target in image.mounts]
     )
-    scratch = [] if image.is_host else list(image.scratch)
+    covered = [place.target.rstrip("/") + "/" for place in [*images, *volumes]]
+    scratch = [] if image.is_host else [t for t in image.scratch if not any((t + "/").startswith(c) for c in covered)]
     if has_own_mounts:
         places = [*images, *_make_scratch(directory, scratch, owner, mode), *volumes, *own_files]
         by_depth = sorted({place.target: place for place in places}.values(), key=lambda p: p.target.count("/"))

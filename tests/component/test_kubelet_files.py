@@ -225,7 +225,7 @@ async def test_at_the_plain_level_volumes_are_links_beneath_the_root(tmp_path: P
             "zk",
             directory=files,
             mounts=(("bin", "/opt/zk/bin"),),
-            scratch=("/opt/zk/conf",),
+            scratch=("/opt/zk/conf", "/var/lib/zk", "/var/lib/zk/inner"),
             path=("/opt/zk/bin",),
         )
         mounts = [{"name": "d", "mountPath": "/var/lib/zk"}]
