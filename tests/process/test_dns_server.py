@@ -91,11 +91,25 @@ def where(server, serves):
     return next((a.address, a.port) for a in server.addresses if serves in a.serves)
 
 
+async def until(condition):
+    """Return once the sync or async `condition` is true; the loop turns in between."""
+    async with asyncio.timeout(WAIT_SECONDS):
+        while True:
+            value = condition()
+            if await value if asyncio.iscoroutine(value) else value:
+                return
+            await asyncio.sleep(0)
+
+
 async def ask(target, name, kind="A", *, edns=None, source=None):
     record = dnslib.DNSRecord.question(name, kind)
     if edns:
         record.add_ar(dnslib.EDNS0(udp_len=edns))
     return dnslib.DNSRecord.parse(await exchange(target, record.pack(), source=source))
+
+
+async def has_code(target, name, code):
+    return (await ask(target, name)).header.rcode == code
 
 
 async def exchange(target, packet, *, source=None):
@@ -163,13 +177,9 @@ async def test_changes_arrive_by_watch_and_go_again():
     async with serving(objects) as server:
         target = where(server, "pods")
         objects.put_endpoints("zk-0", "zk-1", "zk-2")
-        async with asyncio.timeout(WAIT_SECONDS):
-            while (await ask(target, f"zk-2.{HEADLESS}")).header.rcode:
-                await asyncio.sleep(0)
+        await until(lambda: has_code(target, f"zk-2.{HEADLESS}", 0))
         objects.delete("services", "zk")
-        async with asyncio.timeout(WAIT_SECONDS):
-            while (await ask(target, HEADLESS)).header.rcode != 3:
-                await asyncio.sleep(0)
+        await until(lambda: has_code(target, HEADLESS, 3))
 
 
 async def test_until_the_objects_are_read_the_answer_is_servfail():
@@ -179,9 +189,7 @@ async def test_until_the_objects_are_read_the_answer_is_servfail():
     server = DnsServer(objects, SystemClock(), settings)
     starting = asyncio.ensure_future(server.start())
     try:
-        async with asyncio.timeout(WAIT_SECONDS):
-            while not server.addresses:
-                await asyncio.sleep(0)
+        await until(lambda: server.addresses)
         assert (await ask(where(server, "host"), HEADLESS)).header.rcode == 2
         assert (await server.query(HEADLESS))["status"] == "SERVFAIL"
         objects.gate.set()
@@ -256,9 +264,7 @@ async def test_two_servers_aimed_at_each_other_say_nothing_after_the_first_answe
             responder.answer = counted
         # A query that `one` believes to come from `two`: what a forger on this machine would send.
         one._listeners[0]._udp.sendto(dnslib.DNSRecord.question(HEADLESS).pack(), second)
-        async with asyncio.timeout(WAIT_SECONDS):
-            while len(answers) < 2:
-                await asyncio.sleep(0)
+        await until(lambda: len(answers) >= 2)
         await ask(first, HEADLESS)
         await ask(second, HEADLESS)
         assert [answer is None for answer in answers] == [False, True, False, False]
@@ -361,20 +367,19 @@ async def test_pods_get_outside_names_from_the_hosts_resolver_and_only_from_it(s
 
 async def test_each_forwarded_question_has_its_own_port_and_id_and_equal_ones_share():
     held = []
-    async with upstream(lambda record: held.append(record) or []) as resolver:
-        async with serving(forward=True, upstreams=[resolver.name]) as server:
-            target = where(server, "pods")
-            asking = [asyncio.ensure_future(ask(target, f"n{i % 4}.example.com")) for i in range(12)]
-            async with asyncio.timeout(WAIT_SECONDS):
-                while len(held) < 4 or server._forwarder._waiters < 12:
-                    await asyncio.sleep(0)
-            senders = {sender for _, sender in resolver.asked}
-            assert len(senders) == 4
-            for record, sender in resolver.asked:
-                resolver.transport.sendto(good_answer(record)[0], sender)
-            assert all(str(reply.rr[0].rdata) == "192.0.2.7" for reply in await asyncio.gather(*asking))
-            assert not server._forwarder.own_sockets
-            assert len(resolver.asked) == 4
+    async with contextlib.AsyncExitStack() as keep:
+        resolver = await keep.enter_async_context(upstream(lambda record: held.append(record) or []))
+        server = await keep.enter_async_context(serving(forward=True, upstreams=[resolver.name]))
+        target = where(server, "pods")
+        asking = [asyncio.ensure_future(ask(target, f"n{i % 4}.example.com")) for i in range(12)]
+        await until(lambda: len(held) == 4 and server._forwarder._waiters == 12)
+        senders = {sender for _, sender in resolver.asked}
+        assert len(senders) == 4
+        for record, sender in resolver.asked:
+            resolver.transport.sendto(good_answer(record)[0], sender)
+        assert all(str(reply.rr[0].rdata) == "192.0.2.7" for reply in await asyncio.gather(*asking))
+        assert not server._forwarder.own_sockets
+        assert len(resolver.asked) == 4
 
 
 async def test_a_silent_resolver_means_servfail_in_time(monkeypatch):
