@@ -1,0 +1,202 @@
+"""What happens between fork and exec, in the child: namespaces, mounts, user, directory, descriptors, exec.
+
+Called by `keeper.registry` and `keeper.commands` right after os.fork; never returns. Whatever fails is written to the
+close-on-exec report pipe as JSON {errno, message}; `E` on it means that exec is about to be tried.
+"""
+
+import contextlib
+import errno
+import json
+import os
+import resource
+import signal
+import socket
+from typing import Any, NoReturn
+
+from localset.keeper import linux
+from localset.keeper.mounts import Tree
+
+Spec = dict[str, Any]
+ABOUT_TO_EXEC = b"E"
+_DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_CONFIGURED_FAILURE = 127
+
+
+class Parts:
+    """Descriptors and facts that the child needs; all descriptors were opened by the parent."""
+
+    __slots__ = ("gate", "is_terminal", "limits", "privileged", "report", "streams", "user")
+
+    def __init__(self, report: int, streams: tuple[int, int, int], *, gate: int = -1, is_terminal: bool = False) -> None:
+        """Keep them. `streams` become 0, 1, 2; `gate` is waited on for the parent's word."""
+        self.report = report
+        self.streams = streams
+        self.gate = gate
+        self.is_terminal = is_terminal
+        self.limits: tuple[int, int] | None = None
+        self.privileged = False
+
+
+def run(spec: Spec, parts: Parts, *, inside_pid: int | None = None) -> NoReturn:
+    """Become the program of `spec`; `inside_pid` is the process whose surroundings to enter (exec)."""
+    try:
+        _become(spec, parts, inside_pid)
+    except OSError as error:
+        _report(parts.report, error)
+    except BaseException as error:  # noqa: BLE001 - a forked child must never run its parent's code again
+        _report(parts.report, OSError(errno.EINVAL, repr(error)))
+    finally:
+        os._exit(_CONFIGURED_FAILURE)
+
+
+def _report(descriptor: int, error: OSError) -> None:
+    text = error.strerror or str(error)
+    if error.filename is not None:
+        text = f"{text}: {os.fsdecode(error.filename)}"
+    with contextlib.suppress(OSError):
+        os.write(descriptor, json.dumps({"errno": error.errno or 0, "message": text[:3000]}).encode())
+
+
+def _become(spec: Spec, parts: Parts, inside_pid: int | None) -> None:
+    signal.set_wakeup_fd(-1)
+    for number in range(1, signal.NSIG):
+        if number not in {signal.SIGKILL, signal.SIGSTOP, 32, 33}:
+            with contextlib.suppress(OSError, ValueError):
+                signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # a dead keeper must not kill us before the report pipe is closed
+    os.setsid()
+    parts.report, parts.streams, parts.gate = _keep_only(parts)
+    if parts.gate >= 0:
+        if os.read(parts.gate, 1) != b"g":
+            os._exit(_CONFIGURED_FAILURE)  # the keeper died before our pid was on record: never exec
+        os.close(parts.gate)
+    if parts.limits is not None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, parts.limits)
+    os.umask(0o022)
+    is_isolated = spec.get("isolation") == "loopback"
+    if inside_pid is not None and is_isolated:
+        _enter(inside_pid, is_privileged=parts.privileged)
+    elif is_isolated:
+        _isolate(spec, is_privileged=parts.privileged)
+    if parts.is_terminal:
+        import fcntl
+        import termios
+
+        fcntl.ioctl(parts.streams[0], termios.TIOCSCTTY, 0)
+    for number in range(3):
+        os.dup2(parts.streams[number], number)
+    for number in set(parts.streams):
+        if number > 2:
+            os.close(number)
+    _drop_rights(spec, is_privileged=parts.privileged, is_isolated=is_isolated)
+    _change_directory(spec, is_isolated=is_isolated)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    _exec(spec["argv"], spec["environment"], parts.report)
+
+
+def _keep_only(parts: Parts) -> tuple[int, tuple[int, int, int], int]:
+    """Close all descriptors but ours, the keeper's lock above all (reliability M9); move ours above the standard ones."""
+    import fcntl
+
+    moved: dict[int, int] = {-1: -1}
+    for number in {parts.report, *parts.streams, parts.gate} - {-1}:
+        moved[number] = fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, 10)
+    keep = sorted(number for number in moved.values() if number >= 0)
+    limit = min(os.sysconf("SC_OPEN_MAX"), 1 << 20)
+    start = 3
+    for number in keep:
+        os.closerange(start, number)
+        start = number + 1
+    os.closerange(start, limit)
+    a, b, c = parts.streams
+    return moved[parts.report], (moved[a], moved[b], moved[c]), moved[parts.gate]
+
+
+def _write(path: str, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, text.encode())
+    finally:
+        os.close(descriptor)
+
+
+def new_user_namespace(flags: int, uid_line: str, gid_line: str) -> None:
+    """unshare with a map of one user and one group."""
+    linux.unshare(linux.CLONE_NEWUSER | flags)
+    _write("/proc/self/setgroups", "deny")
+    _write("/proc/self/uid_map", uid_line)
+    _write("/proc/self/gid_map", gid_line)
+
+
+def _isolate(spec: Spec, *, is_privileged: bool) -> None:
+    uid, gid = os.geteuid(), os.getegid()
+    if is_privileged:
+        linux.unshare(linux.CLONE_NEWNS | linux.CLONE_NEWUTS)
+    else:
+        new_user_namespace(linux.CLONE_NEWNS | linux.CLONE_NEWUTS, f"0 {uid} 1", f"0 {gid} 1")
+    if spec.get("hostname"):
+        socket.sethostname(spec["hostname"])
+    user, group = _ids(spec)
+    Tree(spec["private_directory"], is_privileged=is_privileged).build(
+        spec.get("mounts", []), spec.get("working_directory", ""), (user or 0, group or 0)
+    )
+    if not is_privileged:
+        # A second namespace takes the rights over the mounts away, and shows the user that the manifest names: as uid 0
+        # a program would believe that it may setuid (runtime.md finding 11).
+        user = uid if user is None else user
+        group = gid if group is None else group
+        new_user_namespace(0, f"{user} 0 1", f"{group} 0 1")
+
+
+def _enter(pid: int, *, is_privileged: bool) -> None:
+    flags = linux.CLONE_NEWNS | linux.CLONE_NEWUTS | (0 if is_privileged else linux.CLONE_NEWUSER)
+    descriptor = os.pidfd_open(pid)
+    try:
+        linux.setns(descriptor, flags)
+    finally:
+        os.close(descriptor)
+
+
+def _ids(spec: Spec) -> tuple[int | None, int | None]:
+    user, group = spec.get("user"), spec.get("group")
+    return user, (user if group is None else group)
+
+
+def _drop_rights(spec: Spec, *, is_privileged: bool, is_isolated: bool) -> None:
+    user, group = _ids(spec)
+    if os.geteuid() == 0 and (is_privileged or not is_isolated):
+        groups = list(spec.get("supplementary_groups") or ())
+        if user is not None or group is not None or groups:
+            os.setgroups(groups)
+        if group is not None:
+            os.setresgid(group, group, group)
+        if user is not None:
+            os.setresuid(user, user, user)
+    elif linux.HAS_PRCTL:
+        linux.forbid_new_privileges()
+
+
+def _change_directory(spec: Spec, *, is_isolated: bool) -> None:
+    directory = spec.get("working_directory") or "/"
+    private = spec.get("private_directory") or ""
+    if not is_isolated and private and os.path.normpath(directory).startswith(private.rstrip("/") + "/"):
+        os.makedirs(directory, exist_ok=True)
+    os.chdir(directory)
+
+
+def _exec(argv: list[str], environment: dict[str, str], report: int) -> None:
+    if not argv or not argv[0]:
+        raise OSError(errno.ENOENT, "no command")
+    os.write(report, ABOUT_TO_EXEC)
+    program = argv[0]
+    if "/" in program:
+        os.execve(program, argv, environment)
+    worst = OSError(errno.ENOENT, "no such file in PATH", program)
+    for directory in environment.get("PATH", _DEFAULT_PATH).split(":"):
+        try:
+            os.execve(os.path.join(directory or ".", program), argv, environment)
+        except OSError as error:
+            if error.errno not in {errno.ENOENT, errno.ENOTDIR}:
+                worst = error
+    raise worst

@@ -1,0 +1,211 @@
+"""The private mount tree of one container at level *loopback*. Runs in the forked child, after unshare(NEWNS).
+
+A new root is built on a tmpfs: each top-level entry of the host is bound in, top-level directories that lack a mount
+point get an overlay whose upper layer already has it (runtime.md 2.4), or are exploded into single binds where overlay is
+not allowed. Nothing here touches the host's tree outside the container's private directory.
+"""
+
+import contextlib
+import os
+import stat
+from typing import Any
+
+from localset.keeper import linux
+
+_EXPLODE_LIMIT = 200
+
+
+class Tree:
+    """Builds the tree; `build` ends with the process inside it."""
+
+    def __init__(self, private: str, *, is_privileged: bool) -> None:
+        """Build beneath `private`, which exists or can be made."""
+        self._stage = os.path.join(private, "root")
+        self._layers = os.path.join(private, "layers")
+        self._is_privileged = is_privileged
+        self._exploded: set[str] = set()
+
+    def build(self, mounts: list[dict[str, Any]], working_directory: str, owner: tuple[int, int]) -> None:
+        """Mount all of `mounts` ({source, target, read_only}), make `working_directory` exist, and move the root there."""
+        linux.mount(None, "/", None, linux.MS_REC | linux.MS_SLAVE)
+        wanted = [(_resolved(m["target"]), os.open(m["source"], os.O_PATH | os.O_CLOEXEC), m) for m in mounts]
+        wanted.sort(key=lambda item: item[0].count("/"))
+        targets = [target for target, _, _ in wanted]
+        missing: dict[str, bool] = {}  # path -> whether it is a directory
+        for target, descriptor, _ in wanted:
+            if not _is_beneath(target, targets) and not os.path.lexists(target):
+                missing[target] = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+        place = _resolved(working_directory) if working_directory else "/"
+        made_place = not _is_beneath(place, targets) and place not in targets and not os.path.lexists(place)
+        if made_place:
+            missing[place] = True
+        os.makedirs(self._stage, mode=0o755, exist_ok=True)
+        linux.mount("localset", self._stage, "tmpfs", 0, "mode=755")
+        linux.mount(None, self._stage, None, linux.MS_UNBINDABLE)  # else binding a parent in would copy it into itself
+        self._fill(missing)
+        for target, descriptor, mount in wanted:
+            self._bind(target, descriptor, is_read_only=bool(mount.get("read_only")))
+        if made_place and self._is_privileged:
+            os.chown(self._stage + place, *owner)
+        linux.mount(None, self._stage, None, linux.MS_PRIVATE)
+        os.chdir(self._stage)
+        linux.pivot_root_here()
+
+    def _fill(self, missing: dict[str, bool]) -> None:
+        needed: dict[str, dict[str, bool]] = {}
+        for path, is_directory in missing.items():
+            top = path.split("/")[1]
+            if os.path.isdir("/" + top):
+                needed.setdefault(top, {})[path] = is_directory
+        submounts = _mount_points() if needed else []
+        with os.scandir("/") as entries:
+            for entry in sorted(entries, key=lambda item: item.name):
+                here = f"{self._stage}/{entry.name}"
+                if entry.is_symlink():
+                    os.symlink(os.readlink(entry.path), here)
+                elif not entry.is_dir(follow_symlinks=False):
+                    with contextlib.suppress(OSError):
+                        _touch(here)
+                        linux.mount(entry.path, here, None, linux.MS_BIND)
+                else:
+                    os.mkdir(here, 0o755)
+                    if entry.name in needed:
+                        self._extend(entry.name, needed[entry.name], submounts)
+                    else:
+                        linux.mount(entry.path, here, None, linux.MS_BIND | linux.MS_REC)
+        for path, is_directory in missing.items():
+            if path.split("/")[1] not in needed:
+                _make(self._stage + path, is_directory=is_directory)
+
+    def _extend(self, top: str, missing: dict[str, bool], submounts: list[str]) -> None:
+        """Make the top-level directory `top` appear with the mount points it lacks."""
+        if top not in {"proc", "sys", "dev"} and (
+            self._overlay(top, missing, self._layers) or self._overlay_on_tmpfs(top, missing)
+        ):
+            self._return_submounts(top, submounts)
+            return
+        linux.mount("/" + top, f"{self._stage}/{top}", None, linux.MS_BIND | linux.MS_REC)
+        for path, is_directory in missing.items():
+            self._explode(os.path.dirname(path))
+            _make(self._stage + path, is_directory=is_directory)
+
+    def _overlay(self, top: str, missing: dict[str, bool], layers: str) -> bool:
+        layer = os.path.join(layers, top)
+        try:
+            for name in ("upper", "work"):
+                os.makedirs(os.path.join(layer, name), mode=0o755, exist_ok=True)
+            _copy_owner("/" + top, os.path.join(layer, "upper"), is_privileged=self._is_privileged)
+            for path, is_directory in missing.items():
+                self._prepare(path, os.path.join(layer, "upper"), is_directory=is_directory)
+            # Relative names, because a colon or comma in the data directory's path would end an option.
+            os.chdir(layer)
+            options = f"lowerdir=/{top},upperdir=upper,workdir=work"
+            if not self._is_privileged:
+                options += ",userxattr"
+            linux.mount("overlay", f"{self._stage}/{top}", "overlay", 0, options)
+        except OSError:
+            return False
+        finally:
+            os.chdir("/")
+        # Seen once mounted, some file systems accept an upper layer and then cannot show it.
+        return all(os.path.lexists(self._stage + path) for path in missing)
+
+    def _overlay_on_tmpfs(self, top: str, missing: dict[str, bool]) -> bool:
+        """Overlay with its upper layer in memory: for a data directory beneath `top` itself, NFS, another overlay."""
+        layers = os.path.join(self._stage, ".layers")
+        try:
+            os.makedirs(layers, exist_ok=True)
+        except OSError:
+            return False
+        return self._overlay(top, missing, layers)
+
+    def _prepare(self, path: str, upper: str, *, is_directory: bool) -> None:
+        """Make `path` in the upper layer, its parents looking like the host's."""
+        parts = path.split("/")[2:]
+        host, here = "/" + path.split("/")[1], upper
+        for name in parts[:-1]:
+            host, here = f"{host}/{name}", f"{here}/{name}"
+            if not os.path.isdir(here):
+                os.mkdir(here, 0o755)
+                if os.path.isdir(host):
+                    _copy_owner(host, here, is_privileged=self._is_privileged)
+        _make(f"{here}/{parts[-1]}", is_directory=is_directory)
+
+    def _return_submounts(self, top: str, submounts: list[str]) -> None:
+        """Bind back what was mounted beneath `top`: an overlay shows only its own file system."""
+        done: list[str] = []
+        for point in submounts:
+            if not point.startswith(f"/{top}/") or _is_beneath(point, done) or point.startswith(self._stage):
+                continue
+            done.append(point)
+            with contextlib.suppress(OSError):  # covered mounts cannot be reached, on the host neither
+                linux.mount(point, self._stage + point, None, linux.MS_BIND | linux.MS_REC)
+
+    def _explode(self, directory: str) -> None:
+        """Replace the deepest existing directory on the way to `directory` by a tmpfs with each entry bound in."""
+        while not os.path.isdir(self._stage + directory):
+            directory = os.path.dirname(directory)
+        if directory in self._exploded or any(directory.startswith(done + "/") for done in self._exploded):
+            return
+        names = os.listdir(directory)
+        if len(names) > _EXPLODE_LIMIT:
+            raise OSError(1, f"no overlay here, and more than {_EXPLODE_LIMIT} entries", directory)
+        mode = stat.S_IMODE(os.stat(directory).st_mode)
+        linux.mount("localset", self._stage + directory, "tmpfs", 0, f"mode={mode:o}")
+        self._exploded.add(directory)
+        for name in names:
+            host, here = f"{directory}/{name}", f"{self._stage}{directory}/{name}"
+            if os.path.islink(host):
+                os.symlink(os.readlink(host), here)
+                continue
+            with contextlib.suppress(OSError):
+                _make(here, is_directory=os.path.isdir(host))
+                linux.mount(host, here, None, linux.MS_BIND | linux.MS_REC)
+
+    def _bind(self, target: str, descriptor: int, *, is_read_only: bool) -> None:
+        here = self._stage + target
+        if not os.path.lexists(here):  # a mount inside another volume: the mount point is made there, as Kubernetes does
+            _make(here, is_directory=stat.S_ISDIR(os.fstat(descriptor).st_mode))
+        linux.mount(f"/proc/self/fd/{descriptor}", here, None, linux.MS_BIND | linux.MS_REC)
+        if is_read_only:
+            linux.make_read_only(here)
+        os.close(descriptor)
+
+
+def _resolved(path: str) -> str:
+    resolved = os.path.realpath(path)
+    if resolved == "/" and os.path.normpath(path) != "/":
+        raise OSError(22, "leads to /", path)
+    return resolved
+
+
+def _is_beneath(path: str, others: list[str]) -> bool:
+    return any(path.startswith(other + "/") for other in others)
+
+
+def _touch(path: str) -> None:
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
+
+
+def _make(path: str, *, is_directory: bool) -> None:
+    if is_directory:
+        os.makedirs(path, mode=0o755, exist_ok=True)
+    else:
+        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+        _touch(path)
+
+
+def _copy_owner(source: str, target: str, *, is_privileged: bool) -> None:
+    status = os.stat(source)
+    if is_privileged:
+        os.chown(target, status.st_uid, status.st_gid)
+    os.chmod(target, stat.S_IMODE(status.st_mode) | 0o700)
+
+
+def _mount_points() -> list[str]:
+    points: list[str] = []
+    with open("/proc/self/mountinfo", "rb") as file:
+        for line in file:
+            raw = line.split(b" ")[4]
+            points.append(os.fsdecode(raw.decode("unicode_escape").encode("latin-1") if b"\\" in raw else raw))
+    return sorted(set(points), key=lambda point: point.count("/"))

@@ -1,0 +1,98 @@
+"""One kept process: what is on record, and what only this keeper's life knows (descriptors, pumps, timers)."""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from localset.keeper import processes
+from localset.keeper.journal import Fields
+from localset.keeper.logs import LogFile, Pump
+from localset.keeper.loop import Timer
+from localset.keeper.transitions import FINAL, State
+
+Answer = Callable[[Fields], None]
+
+
+class Record:
+    """`fields` is what the journal holds; the rest is made anew after a restart."""
+
+    def __init__(self, run_id: str, fields: Fields) -> None:
+        """Wrap the journal's fields."""
+        self.run_id = run_id
+        self.fields = fields
+        self.pidfd: int | None = None
+        self.is_child = False
+        self.is_cancelled = False
+        self.is_killing = False
+        self.stop_after_exec: float | None = None
+        self.report_pipe = -1
+        self.report_data = b""
+        self.log: LogFile | None = None
+        self.pumps: list[Pump] = []
+        self.terminal = -1
+        self.stdin = -1
+        self.grace_timer: Timer | None = None
+        self.roots: dict[int, int] = {}
+        self.answers: list[Answer] = []
+        self.on_end: list[Callable[[], None]] = []
+        self.delay = 0.005
+
+    @property
+    def state(self) -> State:
+        """Return the present state."""
+        return State(self.fields.get("state", State.ABSENT))
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """Return what was asked to run."""
+        spec: dict[str, Any] = self.fields["spec"]
+        return spec
+
+    @property
+    def pid(self) -> int | None:
+        """Return the leader's pid once it is on record."""
+        return self.fields.get("pid")
+
+    @property
+    def is_over(self) -> bool:
+        """Tell whether nothing of the set is left."""
+        return self.state in FINAL
+
+    def report(self) -> Fields:
+        """Return what a ProcessReport holds."""
+        status = self.fields.get("status")
+        code = number = None
+        if status is not None:
+            code = os.waitstatus_to_exitcode(status)
+            if code < 0:
+                code, number = 128 - code, -code
+        return {
+            "run_id": self.run_id,
+            "state": str(self.state),
+            "pid": self.pid,
+            "started_at": self.fields.get("started_at"),
+            "finished_at": self.fields.get("finished_at"),
+            "exit_code": code,
+            "signal": number,
+            "error": self.fields.get("error", ""),
+            "errno_name": self.fields.get("errno_name", ""),
+            "labels": self.spec.get("labels", {}),
+        }
+
+    def is_same_process(self, boot: str) -> bool:
+        """Tell whether the recorded leader lives: boot id, pid, start time, and pidfs inode or else the run id."""
+        if self.pid is None or self.fields.get("boot") != boot:
+            return False
+        if not processes.HAS_PROC:
+            return processes.session_lives(self.pid)
+        pidfd = processes.open_pidfd(self.pid)
+        if pidfd is None:
+            return False
+        inode = processes.inode_of(pidfd)
+        same = processes.start_time(self.pid) == self.fields.get("start_time")
+        if same and inode is not None and self.fields.get("inode") is not None:
+            same = inode == self.fields["inode"]
+        elif same:
+            same = processes.run_id_of(self.pid) == self.run_id
+        os.close(pidfd)
+        return same

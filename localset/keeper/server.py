@@ -1,0 +1,264 @@
+"""The keeper's socket: frames in, answers and events out. A client that does not read is dropped, never waited for.
+
+Requests are {id, do, …}; answers {id, ok: …} or {id, error}; events {event: report} for who has subscribed, and
+{exec_exit, code, error} for who opened the session. Garbage, half frames and dead peers close that connection only.
+"""
+
+import contextlib
+import os
+import socket
+import struct
+import sys
+from collections import deque
+from collections.abc import Callable
+
+from localset.keeper import commands, isolation, streams, wire
+from localset.keeper.journal import Fields
+from localset.keeper.loop import Loop, say
+from localset.keeper.record import Record
+from localset.keeper.registry import Registry
+from localset.keeper.supervision import Supervision
+
+PROTOCOL = 1
+_BACKLOG_BYTES = 16 << 20
+_CLOSED_BY_US = (BrokenPipeError, ConnectionError)
+
+
+class Connection:
+    """One client."""
+
+    def __init__(self, server: "Server", sock: socket.socket) -> None:
+        """Serve `sock`."""
+        self._server = server
+        self._registry = server.registry
+        self._loop = server.loop
+        self._socket = sock
+        self._decoder = wire.Decoder()
+        self._outgoing: deque[tuple[memoryview, list[int]]] = deque()
+        self._pending = 0
+        self._sessions: dict[str, commands.Command] = {}
+        self._attached: list[tuple[Record, Callable[[int, bytes], None], dict[int, int]]] = []
+        sock.setblocking(False)
+        self._loop.add_reader(sock.fileno(), self._read)
+
+    def _read(self) -> None:
+        try:
+            data, descriptors = wire.receive(self._socket)
+        except BlockingIOError:
+            return
+        except OSError:
+            self.close()
+            return
+        if not data:
+            self.close()
+            return
+        try:
+            messages = self._decoder.feed(data, descriptors)
+        except ValueError as error:
+            say(f"a client spoke nonsense: {error}")
+            self.close()
+            return
+        for message, received in messages:
+            for descriptor in received:
+                os.close(descriptor)
+            self._serve(message)
+
+    def _serve(self, message: Fields) -> None:
+        number = message.get("id")
+
+        def answer(value: object, descriptors: list[int] | None = None) -> None:
+            self.send({"id": number, "ok": value, "fds": len(descriptors or ())}, descriptors or [])
+
+        try:
+            work = getattr(self, f"_do_{message.get('do')}", None)
+            if work is None:
+                raise ValueError(f"unknown request {message.get('do')!r}")
+            work(message, answer)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            say(f"request {message.get('do')}: {error!r}")
+            self.send({"id": number, "error": str(error) or repr(error), "errno": getattr(error, "errno", None)}, [])
+
+    def _do_hello(self, _message: Fields, answer: Callable[..., None]) -> None:
+        answer({"pid": os.getpid(), "protocol": PROTOCOL})
+
+    def _do_subscribe(self, _message: Fields, answer: Callable[..., None]) -> None:
+        if self._event not in self._registry.subscribers:
+            self._registry.subscribers.append(self._event)
+        answer([record.report() for record in self._registry.records.values()])
+
+    def _do_list(self, _message: Fields, answer: Callable[..., None]) -> None:
+        answer([record.report() for record in self._registry.records.values()])
+
+    def _do_spawn(self, message: Fields, answer: Callable[..., None]) -> None:
+        self._registry.spawn(message["spec"], answer)
+
+    def _do_stop(self, message: Fields, answer: Callable[..., None]) -> None:
+        self._registry.stop(message["run_id"], float(message["grace_seconds"]))
+        answer(None)
+
+    def _do_forget(self, message: Fields, answer: Callable[..., None]) -> None:
+        self._registry.forget(message["run_id"])
+        answer(None)
+
+    def _do_execute(self, message: Fields, answer: Callable[..., None]) -> None:
+        commands.Execution(self._registry, message["spec"], float(message["timeout_seconds"]), answer)
+
+    def _do_open_exec(self, message: Fields, answer: Callable[..., None]) -> None:
+        session = message["session"]
+        command, descriptors = commands.open_session(self._registry, message["spec"], stdin=bool(message["stdin"]))
+
+        def ended(code: int | None, error: str) -> None:
+            self._sessions.pop(session, None)
+            self.send({"exec_exit": session, "code": code, "error": error}, [])
+
+        command.on_exit = ended
+        self._sessions[session] = command
+        answer({}, descriptors)
+
+    def _do_exec_kill(self, message: Fields, answer: Callable[..., None]) -> None:
+        command = self._sessions.get(message["session"])
+        if command is not None:
+            command.kill()
+        answer(None)
+
+    def _do_attach(self, message: Fields, answer: Callable[..., None]) -> None:
+        record = self._registry.records.get(message["run_id"])
+        stdin = streams.open_stdin(record) if record is not None and not record.is_over else None
+        if record is None or stdin is None:
+            answer(None)
+            return
+        ends: dict[int, int] = {}
+        given = [stdin]
+        for number in (1, 2):
+            reading, writing = os.pipe()
+            os.set_blocking(writing, False)
+            ends[number] = writing
+            given.append(reading)
+
+        def copy(number: int, data: bytes) -> None:
+            with contextlib.suppress(OSError):  # who does not read misses it; the log has it all
+                os.write(ends[number], data)
+
+        for pump in record.pumps:
+            pump.listeners.append(copy)
+        self._attached.append((record, copy, ends))
+        record.on_end.append(lambda: self._detach(record, copy, ends))
+        answer({"tty": bool(record.spec.get("tty"))}, given)
+
+    def _detach(self, record: Record, copy: Callable[[int, bytes], None], ends: dict[int, int]) -> None:
+        for pump in record.pumps:
+            if copy in pump.listeners:
+                pump.listeners.remove(copy)
+        for number in ends.values():
+            os.close(number)
+        ends.clear()
+
+    def _do_check(self, message: Fields, answer: Callable[..., None]) -> None:
+        isolation.probe(self._registry, message["directory"], answer)
+
+    def _do_daemon(self, message: Fields, answer: Callable[..., None]) -> None:
+        self._server.supervision.set(
+            {key: message[key] for key in ("pid", "argv", "environment", "working_directory", "restart")}
+        )
+        answer(None)
+
+    def _do_shutdown(self, message: Fields, answer: Callable[..., None]) -> None:
+        live = self._registry.live()
+        if live and not message.get("force"):
+            raise ValueError(f"{len(live)} processes still run")
+        self._server.supervision.stop()
+        answer(None)
+        self._server.leave()
+
+    def _event(self, report: Fields) -> None:
+        self.send({"event": report}, [])
+
+    def send(self, message: Fields, descriptors: list[int]) -> None:
+        """Queue a message; the descriptors are closed once sent."""
+        if self._socket.fileno() < 0:
+            for descriptor in descriptors:
+                os.close(descriptor)
+            return
+        data = wire.encode(message)
+        self._pending += len(data)
+        self._outgoing.append((memoryview(data), descriptors))
+        if self._pending > _BACKLOG_BYTES:
+            say("a client does not read; dropping it")
+            self.close()
+            return
+        self._flush()
+
+    def _flush(self) -> None:
+        while self._outgoing:
+            data, descriptors = self._outgoing[0]
+            try:
+                count = wire.send(self._socket, data, descriptors)
+            except BlockingIOError:
+                self._loop.add_writer(self._socket.fileno(), self._flush)
+                return
+            except OSError:
+                self.close()
+                return
+            for descriptor in descriptors:
+                os.close(descriptor)
+            self._pending -= count
+            if count == len(data):
+                self._outgoing.popleft()
+            else:
+                self._outgoing[0] = (data[count:], [])
+        self._loop.remove_writer(self._socket.fileno())
+
+    def close(self) -> None:
+        """End this client: its exec sessions die with it, the kept processes do not."""
+        if self._socket.fileno() < 0:
+            return
+        self._loop.remove(self._socket.fileno())
+        self._socket.close()
+        self._decoder.close()
+        for _, descriptors in self._outgoing:
+            for descriptor in descriptors:
+                os.close(descriptor)
+        self._outgoing.clear()
+        if self._event in self._registry.subscribers:
+            self._registry.subscribers.remove(self._event)
+        for record, copy, ends in self._attached:
+            self._detach(record, copy, ends)
+        for command in list(self._sessions.values()):
+            command.kill()
+
+
+class Server:
+    """Accepts clients of our own user."""
+
+    def __init__(self, loop: Loop, registry: Registry, supervision: Supervision, listener: socket.socket) -> None:
+        """Serve on `listener`, which is bound."""
+        self.loop = loop
+        self.registry = registry
+        self.supervision = supervision
+        self._listener = listener
+        listener.setblocking(False)
+        loop.add_reader(listener.fileno(), self._accept)
+
+    def _accept(self) -> None:
+        try:
+            sock, _ = self._listener.accept()
+        except OSError as error:
+            if not isinstance(error, BlockingIOError):
+                say(f"accept: {error}")
+            return
+        if sys.platform == "linux":
+            credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+            _, uid, _ = struct.unpack("3i", credentials)
+            if uid not in {0, os.geteuid()}:
+                sock.close()
+                return
+        Connection(self, sock)
+
+    def leave(self) -> None:
+        """Stop in the next round, so that the answer still goes out."""
+        with contextlib.suppress(OSError):
+            os.unlink("keeper.sock")
+        self.loop.call_later(0.01, self._stop)
+
+    def _stop(self) -> None:
+        self.loop.is_stopped = True

@@ -1,0 +1,105 @@
+"""Opens a process's standard streams: FIFOs beneath the keeper's directory, or a terminal.
+
+FIFOs are opened for reading and writing on both sides, so that each side may die without the other noticing; they stay on
+disk until the process is over, where the next keeper finds them. A terminal does not outlive its keeper: its master side
+is a descriptor only, and the program gets SIGHUP (docs: `tty: true`).
+"""
+
+import contextlib
+import os
+
+from localset.keeper.logs import LogFile, Pump
+from localset.keeper.loop import Loop
+from localset.keeper.record import Record
+
+DIRECTORY = "streams"
+
+
+def _path(run_id: str, name: str) -> str:
+    return os.path.join(DIRECTORY, f"{run_id.replace('/', '_')}.{name}")
+
+
+def _names(record: Record) -> list[str]:
+    return ["out", "err", *(["in"] if record.spec.get("stdin") else [])]
+
+
+def open_for_start(loop: Loop, record: Record) -> tuple[tuple[int, int, int], bool]:
+    """Make the streams; return the child's three descriptors and whether they are a terminal. Starts the pumps."""
+    os.makedirs(DIRECTORY, mode=0o700, exist_ok=True)
+    if record.spec.get("tty"):
+        master, slave = os.openpty()
+        os.set_blocking(master, False)
+        user = record.spec.get("user")
+        if user is not None and os.geteuid() == 0:
+            os.fchown(slave, user, -1)
+        record.terminal = master
+        record.log = LogFile(record.spec["log_path"])
+        record.pumps = [Pump(loop, os.dup(master), record.log, 1, is_terminal=True)]
+        return (slave, slave, slave), True
+    for name in _names(record):
+        path = _path(record.run_id, name)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        os.mkfifo(path, 0o600)
+        # The program may open /dev/stdout again as whatever user it has become; the directory is 0700.
+        os.chmod(path, 0o666)
+    out, err = (os.open(_path(record.run_id, name), os.O_RDWR | os.O_CLOEXEC) for name in ("out", "err"))
+    if record.spec.get("stdin"):
+        stdin = os.open(_path(record.run_id, "in"), os.O_RDWR | os.O_CLOEXEC)
+    else:
+        stdin = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    open_again(loop, record)
+    return (stdin, out, err), False
+
+
+def open_again(loop: Loop, record: Record) -> None:
+    """Start the pumps on the FIFOs that are on disk; a terminal has none."""
+    if record.spec.get("tty"):
+        return
+    for number, name in ((1, "out"), (2, "err")):
+        try:
+            descriptor = os.open(_path(record.run_id, name), os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            continue
+        record.log = record.log or LogFile(record.spec["log_path"])
+        record.pumps.append(Pump(loop, descriptor, record.log, number))
+
+
+def open_stdin(record: Record) -> int | None:
+    """Return a new descriptor that writes to the program, or None when it has neither stdin nor terminal."""
+    if record.terminal >= 0:
+        return os.dup(record.terminal)
+    if not record.spec.get("stdin"):
+        return None
+    try:
+        return os.open(_path(record.run_id, "in"), os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+
+
+def finish(record: Record) -> None:
+    """Write what is left to the log, close all and remove the FIFOs."""
+    for pump in record.pumps:
+        pump.finish()
+    record.pumps = []
+    for callback in record.on_end:
+        callback()
+    record.on_end.clear()
+    if record.log is not None:
+        record.log.close()
+        record.log = None
+    if record.terminal >= 0:
+        os.close(record.terminal)
+        record.terminal = -1
+    for name in ("out", "err", "in"):
+        with contextlib.suppress(OSError):
+            os.unlink(_path(record.run_id, name))
+
+
+def remove_strays(known: set[str]) -> None:
+    """Remove FIFOs of runs that are on no record."""
+    with contextlib.suppress(FileNotFoundError):
+        for name in os.listdir(DIRECTORY):
+            if name.rsplit(".", 1)[0] not in known:
+                with contextlib.suppress(OSError):
+                    os.unlink(os.path.join(DIRECTORY, name))

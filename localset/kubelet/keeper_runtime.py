@@ -1,0 +1,359 @@
+"""`KeeperRuntime`: the real body of `Runtime`, over the keeper's socket.
+
+The daemon makes one and gives it to the kubelet. It starts a keeper by exec when none answers, and again when one dies;
+requests that are idempotent by run id are sent again, events are replayed from the list. It never forks, signals or
+waits for a kept process: that is the keeper's alone.
+"""
+
+import asyncio
+import base64
+import contextlib
+import logging
+import os
+import socket
+import sys
+from collections.abc import AsyncGenerator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import localset.keeper
+from localset.base.clock import Clock
+from localset.base.tasks import Tasks
+from localset.keeper import wire
+from localset.kubelet.keeper_session import PipeSession
+from localset.kubelet.runtime import ExecResult, ExecSession, ExecSpec, ProcessReport, ProcessSpec, ProcessState
+
+log = logging.getLogger(__name__)
+
+_START_SECONDS = 10.0
+_LONGEST_NAME = 103
+
+
+class KeeperError(Exception):
+    """The keeper refused a request, or none can be started; the text is for the user."""
+
+
+class KeeperRuntime:
+    """A `Runtime`; see there for the contract of each method."""
+
+    def __init__(self, data_directory: Path, clock: Clock) -> None:
+        """Use the keeper of `data_directory`; nothing is started yet."""
+        self._data_directory = data_directory
+        self._clock = clock
+        self._tasks = Tasks("keeper-runtime")
+        self._socket: socket.socket | None = None
+        self._decoder = wire.Decoder()
+        self._answers: dict[int, asyncio.Future[tuple[wire.Message, list[int]]]] = {}
+        self._next = 0
+        self._connected = asyncio.Event()
+        self._is_ending = False
+        self._send_lock = asyncio.Lock()
+        self._queues: list[asyncio.Queue[ProcessReport]] = []
+        self._sessions: dict[str, PipeSession] = {}
+        self._daemon: wire.Message | None = None
+        self._connecting: asyncio.Task[None] | None = None
+        self.keeper_pid: int | None = None
+
+    # --- life -----------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Connect, starting a keeper when none answers. KeeperError says why none can be started."""
+        await self._connect()
+
+    async def aclose(self) -> None:
+        """Let go of the keeper, which stays, with all it keeps."""
+        self._is_ending = True
+        self._disconnect()
+        await self._tasks.aclose()
+
+    async def shutdown_keeper(self, *, force: bool = False) -> None:
+        """End the keeper; KeeperError when processes still run and `force` is not given. No-op when none answers."""
+        self._is_ending = True
+        if self._socket is None:
+            return
+        lost = asyncio.Event()
+        self._lost = lost
+        await self._request({"do": "shutdown", "force": force})
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(lost.wait(), 2.0)
+
+    async def set_daemon(
+        self, argv: list[str], environment: dict[str, str], working_directory: str, *, restart: bool
+    ) -> None:
+        """Tell the keeper to start this daemon again when it dies, or, with `restart` false, no longer to."""
+        self._daemon = {
+            "do": "daemon",
+            "pid": os.getpid(),
+            "argv": argv,
+            "environment": environment,
+            "working_directory": working_directory,
+            "restart": restart,
+        }
+        await self._request(dict(self._daemon))
+
+    _lost: asyncio.Event | None = None
+
+    async def _connect(self) -> None:
+        sock = self._dial()
+        if sock is None:
+            await self._launch()
+            sock = self._dial()
+        if sock is None:
+            raise KeeperError(f"no keeper answers in {self._data_directory / 'keeper'}; see keeper.log there")
+        self._socket = sock
+        self._decoder = wire.Decoder()
+        asyncio.get_running_loop().add_reader(sock.fileno(), self._readable)
+        answer, _ = await self._send({"do": "hello"})
+        self.keeper_pid = answer["pid"]
+        if self._daemon is not None:
+            await self._send(dict(self._daemon))
+        reports, _ = await self._send({"do": "subscribe"})
+        self._connected.set()
+        for fields in reports:
+            self._publish(_report(fields))
+
+    def _dial(self) -> socket.socket | None:
+        path = self._data_directory / "keeper" / "keeper.sock"
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        directory = -1
+        try:
+            name = str(path)
+            if len(os.fsencode(name)) > _LONGEST_NAME:
+                if sys.platform != "linux":
+                    raise KeeperError(f"the path of the socket is too long for this system: {path}")
+                directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                name = f"/proc/self/fd/{directory}/keeper.sock"
+            sock.connect(name)  # a Unix socket connects at once or not at all
+        except OSError:
+            sock.close()
+            return None
+        finally:
+            if directory >= 0:
+                os.close(directory)
+        sock.setblocking(False)
+        return sock
+
+    async def _launch(self) -> None:
+        program = Path(localset.keeper.__file__).with_name("__main__.py")
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-I", "-S", "-E", str(program), "--data-directory", str(self._data_directory),
+            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )  # fmt: skip
+        _, errors = await process.communicate()
+        if process.returncode:
+            # Another may have been quicker; only the connection decides.
+            log.info("keeper: %s", errors.decode("utf-8", "replace").strip())
+            if self._dial_again() is None:
+                raise KeeperError(errors.decode("utf-8", "replace").strip() or "the keeper did not start")
+
+    def _dial_again(self) -> bool | None:
+        sock = self._dial()
+        if sock is None:
+            return None
+        sock.close()
+        return True
+
+    def _disconnect(self) -> None:
+        self._connected.clear()
+        if self._socket is not None:
+            asyncio.get_running_loop().remove_reader(self._socket.fileno())
+            self._socket.close()
+            self._socket = None
+        self._decoder.close()
+        answers, self._answers = self._answers, {}
+        for future in answers.values():
+            if not future.done():
+                future.set_exception(ConnectionResetError("the keeper has gone"))
+                future.exception()
+        for session in list(self._sessions.values()):
+            session.ended(None, "the keeper has gone")
+        self._sessions.clear()
+        if self._lost is not None:
+            self._lost.set()
+
+    def _readable(self) -> None:
+        assert self._socket is not None
+        try:
+            data, descriptors = wire.receive(self._socket, 1 << 18)
+        except BlockingIOError:
+            return
+        except OSError:
+            data, descriptors = b"", []
+        if not data:
+            self._gone()
+            return
+        for message, received in self._decoder.feed(data, descriptors):
+            self._take(message, received)
+
+    def _gone(self) -> None:
+        self._disconnect()
+        if self._is_ending:
+            return
+        log.warning("the keeper has died; starting it again")
+        self._connecting = self._tasks.spawn(self._reconnect(), "reconnect")
+
+    async def _reconnect(self) -> None:
+        delay = 0.05
+        while True:
+            try:
+                await self._connect()
+            except (KeeperError, OSError) as error:
+                log.error("no keeper: %s", error)  # noqa: TRY400 - the text says it all
+                self._disconnect()
+                await self._clock.sleep(delay)
+                delay = min(delay * 2, 5.0)
+            else:
+                return
+
+    def _take(self, message: wire.Message, descriptors: list[int]) -> None:
+        if "event" in message:
+            self._publish(_report(message["event"]))
+        elif "exec_exit" in message:
+            session = self._sessions.pop(message["exec_exit"], None)
+            if session is not None:
+                session.ended(message["code"], message["error"])
+        else:
+            future = self._answers.pop(message["id"], None)
+            if future is None or future.done():
+                for descriptor in descriptors:
+                    os.close(descriptor)
+            elif "error" in message:
+                future.set_exception(KeeperError(message["error"]))
+            else:
+                future.set_result((message, descriptors))
+
+    async def _send(self, message: wire.Message) -> tuple[Any, list[int]]:
+        """Send one request on the present connection; ConnectionResetError when it goes away."""
+        sock = self._socket
+        if sock is None:
+            raise ConnectionResetError("the keeper has gone")
+        self._next += 1
+        number = self._next
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[tuple[wire.Message, list[int]]] = loop.create_future()
+        self._answers[number] = future
+        try:
+            async with self._send_lock:
+                await loop.sock_sendall(sock, wire.encode({**message, "id": number}))
+            answer, descriptors = await future
+        except OSError as error:
+            raise ConnectionResetError("the keeper has gone") from error
+        finally:
+            self._answers.pop(number, None)
+        return answer["ok"], descriptors
+
+    async def _request(self, message: wire.Message) -> Any:
+        """Send a request that may be sent twice; waits for a new keeper when the old one dies."""
+        while True:
+            if not self._connected.is_set() and not self._is_ending:
+                try:
+                    await asyncio.wait_for(self._connected.wait(), _START_SECONDS)
+                except TimeoutError:
+                    raise KeeperError("no keeper answers") from None
+            try:
+                answer, _ = await self._send(message)
+            except ConnectionResetError:
+                if self._is_ending:
+                    raise KeeperError("the keeper has gone") from None
+                await asyncio.sleep(0)
+                continue
+            return answer
+
+    def _publish(self, report: ProcessReport) -> None:
+        for queue in self._queues:
+            queue.put_nowait(report)
+
+    # --- Runtime --------------------------------------------------------------------------------------------------
+
+    async def spawn(self, spec: ProcessSpec) -> ProcessReport:
+        """Start a process; a known run id answers its present state."""
+        return _report(await self._request({"do": "spawn", "spec": _plain(spec)}))
+
+    async def stop(self, run_id: str, grace_seconds: float) -> None:
+        """Begin to end the whole set."""
+        await self._request({"do": "stop", "run_id": run_id, "grace_seconds": grace_seconds})
+
+    async def list(self) -> list[ProcessReport]:
+        """Return every process not yet forgotten."""
+        return [_report(fields) for fields in await self._request({"do": "list"})]
+
+    async def forget(self, run_id: str) -> None:
+        """Remove the record and the private directory of a process that is over."""
+        await self._request({"do": "forget", "run_id": run_id})
+
+    def events(self) -> AsyncGenerator[ProcessReport, None]:
+        """Yield each change of state from now on; after a keeper's death all states once again."""
+        queue: asyncio.Queue[ProcessReport] = asyncio.Queue()
+        self._queues.append(queue)
+        return self._drain(queue)
+
+    async def _drain(self, queue: "asyncio.Queue[ProcessReport]") -> AsyncGenerator[ProcessReport, None]:
+        try:
+            while True:
+                yield await queue.get()
+        finally:
+            self._queues.remove(queue)
+
+    async def execute(self, spec: ExecSpec, timeout_seconds: float) -> ExecResult:
+        """Run a command to its end; a keeper that dies meanwhile is an error in the result, never a second run."""
+        try:
+            answer, _ = await self._send({"do": "execute", "spec": asdict(spec), "timeout_seconds": timeout_seconds})
+        except (ConnectionResetError, KeeperError) as error:
+            return ExecResult(None, b"", error=str(error))
+        output = answer["output"].encode("latin-1")
+        return ExecResult(answer["exit_code"], output, timed_out=answer["timed_out"], error=answer["error"])
+
+    async def open_exec(self, spec: ExecSpec, *, stdin: bool) -> ExecSession:
+        """Start an interactive command. KeeperError when the container's process is not running."""
+        key = base64.b32encode(os.urandom(10)).decode()
+        session = PipeSession(lambda: self._kill(key), is_terminal=spec.tty)
+        self._sessions[key] = session
+        try:
+            _, descriptors = await self._send({"do": "open_exec", "spec": asdict(spec), "stdin": stdin, "session": key})
+        except ConnectionResetError as error:
+            self._sessions.pop(key, None)
+            raise KeeperError(str(error)) from error
+        except BaseException:
+            self._sessions.pop(key, None)
+            raise
+        session.connect(descriptors, has_stdin=stdin and not spec.tty)
+        return session
+
+    def _kill(self, key: str) -> None:
+        if key in self._sessions and self._socket is not None:
+            self._tasks.spawn(self._send_kill(key), "kill exec")
+
+    async def _send_kill(self, key: str) -> None:
+        with contextlib.suppress(ConnectionResetError, KeeperError):
+            await self._send({"do": "exec_kill", "session": key})
+
+    async def attach(self, run_id: str) -> ExecSession | None:
+        """Return a session on the process's own stdin and output, None when it has neither stdin nor terminal.
+
+        Only output from now on comes; closing the session ends nothing.
+        """
+        try:
+            answer, descriptors = await self._send({"do": "attach", "run_id": run_id})
+        except ConnectionResetError as error:
+            raise KeeperError(str(error)) from error
+        if answer is None:
+            return None
+        session = PipeSession(lambda: None, is_terminal=False, has_terminal_stdin=answer["tty"])
+        session.connect(descriptors, has_stdin=True)
+        session.ended(0, "")
+        return session
+
+    async def check_isolation(self) -> tuple[bool, str]:
+        """Return whether level *loopback* works here, tried by the keeper itself, and why not."""
+        answer = await self._request({"do": "check", "directory": str(self._data_directory / "keeper")})
+        return bool(answer["loopback"]), str(answer["reason"])
+
+
+def _plain(spec: ProcessSpec) -> dict[str, Any]:
+    return {**asdict(spec), "isolation": str(spec.isolation)}
+
+
+def _report(fields: dict[str, Any]) -> ProcessReport:
+    return ProcessReport(**{**fields, "state": ProcessState(fields["state"])})
