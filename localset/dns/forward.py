@@ -7,6 +7,7 @@ never asks an address that we listen on.
 """
 
 import asyncio
+import ipaddress
 import logging
 import secrets
 import socket
@@ -51,14 +52,17 @@ class Upstream(NamedTuple):
 
 
 def parse_upstream(text: str) -> Upstream:
-    """Return the resolver that `ADDRESS`, `ADDRESS:PORT` or `[IPV6]:PORT` names; ValueError for a bad port."""
+    """Return the resolver that `ADDRESS`, `ADDRESS:PORT` or `[IPV6]:PORT` names; ValueError when it names none."""
+    address, port = text, "53"
     if text.startswith("["):
-        address, _, port = text[1:].partition("]")
-        return Upstream(address, int(port.removeprefix(":") or 53))
-    if text.count(":") == 1:
+        address, _, rest = text[1:].partition("]")
+        port = rest.removeprefix(":") or port
+    elif text.count(":") == 1:
         address, _, port = text.partition(":")
-        return Upstream(address, int(port))
-    return Upstream(text, 53)
+    ipaddress.ip_address(address)
+    if not 0 < int(port) <= 65535:
+        raise ValueError(f"{text!r}: a port is 1 to 65535")
+    return Upstream(address, int(port))
 
 
 def upstreams_of(resolv_conf: str) -> list[Upstream]:

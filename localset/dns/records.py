@@ -9,6 +9,7 @@ import ipaddress
 import re
 from collections.abc import Callable, Iterator
 from enum import IntEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 from localset.machinery.metadata import Object, name_of, namespace_of
@@ -17,6 +18,9 @@ POSITIVE_TTL_SECONDS = 5
 SCHEMA_VERSION = "1.1.0"
 SCHEMA_TTL_SECONDS = 28800
 MAXIMUM_NAME_LENGTH = 253
+
+REMEMBERED = 8192
+"""How many answers of small pure functions are kept: a Service of 1,000 Pods is read again at every change of one."""
 
 _LABEL = re.compile(r"[a-z0-9_]([-a-z0-9_]{0,61}[a-z0-9_])?")
 
@@ -94,6 +98,7 @@ class EndpointAddress(NamedTuple):
     has_hostname: bool
 
 
+@lru_cache(maxsize=REMEMBERED)
 def is_usable_name(name: str) -> bool:
     """Tell whether `name` can be put on the wire: labels of 1–63 letters, digits, `-`, `_`; 253 in all."""
     return len(name) <= MAXIMUM_NAME_LENGTH and all(_LABEL.fullmatch(label) for label in name.split("."))
@@ -101,8 +106,13 @@ def is_usable_name(name: str) -> bool:
 
 def normalised_address(text: object) -> str | None:
     """Return the canonical spelling of an IP address, or None when it is none."""
+    return _normalised(str(text))
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _normalised(text: str) -> str | None:
     try:
-        return str(ipaddress.ip_address(str(text)))
+        return str(ipaddress.ip_address(text))
     except ValueError:
         return None
 
@@ -113,6 +123,7 @@ def address_record(name: str, address: str) -> Record:
     return Record(name, kind, POSITIVE_TTL_SECONDS, address)
 
 
+@lru_cache(maxsize=REMEMBERED)
 def reverse_name(address: str) -> str:
     """Return `4.3.2.1.in-addr.arpa` (or the ip6.arpa form) of a canonical address."""
     return ipaddress.ip_address(address).reverse_pointer
