@@ -17,17 +17,9 @@ from typing import NamedTuple
 
 from localset.base.tasks import Tasks
 from localset.dns.records import Code, Record, RecordType, is_usable_name
+from localset.dns.relay import forwarded_query, is_answer_to, is_truncated, read_addresses, readdressed
 from localset.dns.responder import Forward, Responder
-from localset.dns.wire import (
-    TCP_LIMIT,
-    Question,
-    forwarded_query,
-    is_answer_to,
-    is_truncated,
-    read_addresses,
-    readdressed,
-    wire_name,
-)
+from localset.dns.wire import TCP_LIMIT, Question, wire_name
 from localset.dns.zone import Answer
 
 log = logging.getLogger(__name__)

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from localset.dns.records import Code, RecordType
+from localset.dns.relay import is_answer_to, read_addresses, readdressed
 from localset.dns.responder import Forward, Responder
-from localset.dns.wire import Question, Refusal, is_answer_to, parse, read_addresses, readdressed, wire_name
+from localset.dns.wire import Question, Refusal, parse, wire_name
 from localset.dns.zone import View, Zone
 
 Z = "cluster.local"
