@@ -38,6 +38,10 @@ class Index:
         """Return how many objects of `resource` there are, in all namespaces."""
         return sum(len(names) for names in self._names.get(resource, {}).values())
 
+    def has_namespace(self, namespace: str) -> bool:
+        """Tell whether any object lies in `namespace`."""
+        return any(namespace in spaces for spaces in self._names.values())
+
     def apply(self, change: Change) -> None:
         """Take over one committed change."""
         if change.kind is ChangeKind.DELETED:

@@ -293,6 +293,10 @@ class Store:
         """Return how many objects of `resource` there are."""
         return self._index.count(resource)
 
+    def has_namespace(self, namespace: str) -> bool:
+        """Tell whether any object lies in `namespace`."""
+        return self._index.has_namespace(namespace)
+
     @asynccontextmanager
     async def locked(self, key: Key) -> AsyncIterator[None]:
         """Hold the right to write `key`: inside, `get(key)` is its newest state and stays so."""
