@@ -1,8 +1,8 @@
 """The keeper's program: `python -I -S -E <this file> --data-directory DIR`.
 
-Detaches itself, takes the lock, listens, and only then lets the caller go on: exit 0 means that a keeper answers. Started
-by `kubelet.keeper_runtime` alone, by exec and never by fork (reliability M9). With -S only the standard library is on the
-path; our own package is put last.
+Detaches itself, takes the lock, listens, and only then lets the caller go on: exit 0 says that one answers. Started
+by `kubelet.keeper_runtime` alone, by exec and never by fork (reliability M9). With -S only the standard library
+is on the path; our own package is put last.
 """
 
 import contextlib

@@ -27,7 +27,9 @@ class Parts:
 
     __slots__ = ("gate", "is_terminal", "limits", "privileged", "report", "streams", "user")
 
-    def __init__(self, report: int, streams: tuple[int, int, int], *, gate: int = -1, is_terminal: bool = False) -> None:
+    def __init__(
+        self, report: int, streams: tuple[int, int, int], *, gate: int = -1, is_terminal: bool = False
+    ) -> None:
         """Keep them. `streams` become 0, 1, 2; `gate` is waited on for the parent's word."""
         self.report = report
         self.streams = streams
@@ -96,7 +98,7 @@ def _become(spec: Spec, parts: Parts, inside_pid: int | None) -> None:
 
 
 def _keep_only(parts: Parts) -> tuple[int, tuple[int, int, int], int]:
-    """Close all descriptors but ours, the keeper's lock above all (reliability M9); move ours above the standard ones."""
+    """Close all but ours, the keeper's lock above all (reliability M9); move ours above the standard ones."""
     import fcntl
 
     moved: dict[int, int] = {-1: -1}

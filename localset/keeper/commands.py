@@ -107,7 +107,9 @@ class Command:
 class Execution:
     """A command run to its end for an answer {exit_code, output (latin-1), timed_out, error}."""
 
-    def __init__(self, registry: Registry, spec: Fields, timeout_seconds: float, answer: Callable[[Fields], None]) -> None:
+    def __init__(
+        self, registry: Registry, spec: Fields, timeout_seconds: float, answer: Callable[[Fields], None]
+    ) -> None:
         """Start it; `answer` is called once."""
         self._loop = registry.loop
         self._answer: Callable[[Fields], None] | None = answer
@@ -127,8 +129,11 @@ class Execution:
             os.close(null)
         self._command.on_exit = self._finish
         os.set_blocking(self._reading, False)
-        self._loop.add_reader(self._reading, self._read)
+        self._loop.add_reader(self._reading, self._readable)
         self._timer = self._loop.call_later(timeout_seconds, self._time_out)
+
+    def _readable(self) -> None:
+        self._read()
 
     def _read(self) -> bool:
         try:
@@ -161,7 +166,7 @@ class Execution:
 
 
 def open_session(registry: Registry, spec: Fields, *, stdin: bool) -> tuple[Command, list[int]]:
-    """Start an interactive command; return it and the caller's descriptors: [terminal] or [stdin or nothing, out, err]."""
+    """Start an interactive command; return it and the caller's ends: [terminal] or [stdin or nothing, out, err]."""
     if spec.get("tty"):
         master, slave = os.openpty()
         user = spec.get("user")

@@ -49,7 +49,7 @@ class Journal:
         end = os.fstat(self._descriptor).st_size
         try:
             if os.write(self._descriptor, line) != len(line):
-                raise OSError(28, "journal: no space left on device")
+                raise OSError(28, "journal: no space left on device")  # noqa: TRY301 - one way out for both
             _datasync(self._descriptor)
         except OSError:
             with contextlib.suppress(OSError):
@@ -69,7 +69,7 @@ class Journal:
             for run_id, fields in self.records.items():
                 line = json.dumps({"run": run_id, "set": fields}, separators=(",", ":")).encode() + b"\n"
                 if os.write(descriptor, line) != len(line):
-                    raise OSError(28, "journal: no space left on device")
+                    raise OSError(28, "journal: no space left on device")  # noqa: TRY301 - one way out
             _datasync(descriptor)
             os.replace(new, self._path)
         except OSError:

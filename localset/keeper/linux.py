@@ -33,7 +33,7 @@ _AT_FDCWD = -100
 _AT_RECURSIVE = 0x8000
 _MOUNT_ATTR_RDONLY = 1
 _SYS_MOUNT_SETATTR = 442
-_SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41, "riscv64": 41, "armv7l": 218, "i686": 217, "ppc64le": 203, "s390x": 217}
+_SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41, "riscv64": 41, "armv7l": 218, "ppc64le": 203, "s390x": 217}
 _PIDFD_GET_INFO = 0xC040FF0B
 _PIDFD_INFO_EXIT = 1 << 3
 _CAP_SYS_ADMIN = 21
@@ -65,7 +65,7 @@ def unshare(flags: int) -> None:
 
 
 def setns(descriptor: int, flags: int) -> None:
-    """Enter the namespaces of the process behind a pidfd, all at once (one by one fails in nested ones: runtime.md 7)."""
+    """Enter the namespaces of the process behind a pidfd, all at once: one by one fails in nested ones."""
     _call("setns", ctypes.c_int(descriptor), ctypes.c_int(flags))
 
 

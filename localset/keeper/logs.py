@@ -2,7 +2,7 @@
 
 Lines are CRI's: `TIMESTAMP stdout F text`, cut at 16 KiB into `P` parts. An unfinished line stays in the FIFO until its
 end comes, the FIFO is full, or the process is over. When the disk refuses, nothing is consumed: the child waits.
-Both ends hold the FIFO open for reading and writing, so neither a keeper's death nor `exec >&-` ends it or makes it spin.
+Both ends hold the FIFO open for reading and writing: neither a keeper's death nor `exec >&-` ends it or makes it spin.
 """
 
 import contextlib

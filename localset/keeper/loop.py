@@ -9,7 +9,6 @@ import os
 import select
 import sys
 import time
-import traceback
 from collections.abc import Callable
 
 Callback = Callable[[], None]
@@ -136,6 +135,8 @@ class Loop:
         try:
             callback()
         except Exception:  # noqa: BLE001 - the keeper outlives its own faults; the log has them
+            import traceback  # half a megabyte that a healthy keeper never needs
+
             say(traceback.format_exc())
 
     def close_in_child(self) -> None:

@@ -1,8 +1,8 @@
 """The private mount tree of one container at level *loopback*. Runs in the forked child, after unshare(NEWNS).
 
 A new root is built on a tmpfs: each top-level entry of the host is bound in, top-level directories that lack a mount
-point get an overlay whose upper layer already has it (runtime.md 2.4), or are exploded into single binds where overlay is
-not allowed. Nothing here touches the host's tree outside the container's private directory.
+point get an overlay whose upper layer already has it (runtime.md 2.4), or are exploded into single binds where
+overlay is not allowed. Nothing here touches the host's tree outside the container's private directory.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ class Tree:
         self._exploded: set[str] = set()
 
     def build(self, mounts: list[dict[str, Any]], working_directory: str, owner: tuple[int, int]) -> None:
-        """Mount all of `mounts` ({source, target, read_only}), make `working_directory` exist, and move the root there."""
+        """Mount all of `mounts` ({source, target, read_only}), make `working_directory` exist, move the root there."""
         linux.mount(None, "/", None, linux.MS_REC | linux.MS_SLAVE)
         wanted = [(_resolved(m["target"]), os.open(m["source"], os.O_PATH | os.O_CLOEXEC), m) for m in mounts]
         wanted.sort(key=lambda item: item[0].count("/"))
@@ -114,7 +114,7 @@ class Tree:
         """Overlay with its upper layer in memory: for a data directory beneath `top` itself, NFS, another overlay."""
         layers = os.path.join(self._stage, ".layers")
         try:
-            os.makedirs(layers, exist_ok=True)
+            os.makedirs(layers, mode=0o700, exist_ok=True)
         except OSError:
             return False
         return self._overlay(top, missing, layers)
@@ -164,7 +164,7 @@ class Tree:
 
     def _bind(self, target: str, descriptor: int, *, is_read_only: bool) -> None:
         here = self._stage + target
-        if not os.path.lexists(here):  # a mount inside another volume: the mount point is made there, as Kubernetes does
+        if not os.path.lexists(here):  # a mount inside another volume: the point is made there, as Kubernetes does
             _make(here, is_directory=stat.S_ISDIR(os.fstat(descriptor).st_mode))
         linux.mount(f"/proc/self/fd/{descriptor}", here, None, linux.MS_BIND | linux.MS_REC)
         if is_read_only:

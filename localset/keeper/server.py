@@ -72,7 +72,7 @@ class Connection:
         try:
             work = getattr(self, f"_do_{message.get('do')}", None)
             if work is None:
-                raise ValueError(f"unknown request {message.get('do')!r}")
+                raise ValueError(f"unknown request {message.get('do')!r}")  # noqa: TRY301 - answered below as all
             work(message, answer)
         except (OSError, ValueError, KeyError, TypeError) as error:
             say(f"request {message.get('do')}: {error!r}")

@@ -1,8 +1,8 @@
 """Opens a process's standard streams: FIFOs beneath the keeper's directory, or a terminal.
 
-FIFOs are opened for reading and writing on both sides, so that each side may die without the other noticing; they stay on
-disk until the process is over, where the next keeper finds them. A terminal does not outlive its keeper: its master side
-is a descriptor only, and the program gets SIGHUP (docs: `tty: true`).
+FIFOs are opened for reading and writing on both sides, so that each side may die without the other noticing; they stay
+on disk until the process is over, where the next keeper finds them. A terminal does not outlive its keeper: its master
+side is a descriptor only, and the program gets SIGHUP (docs: `tty: true`).
 """
 
 import contextlib
@@ -42,7 +42,7 @@ def open_for_start(loop: Loop, record: Record) -> tuple[tuple[int, int, int], bo
             os.unlink(path)
         os.mkfifo(path, 0o600)
         # The program may open /dev/stdout again as whatever user it has become; the directory is 0700.
-        os.chmod(path, 0o666)
+        os.chmod(path, 0o666)  # noqa: S103
     out, err = (os.open(_path(record.run_id, name), os.O_RDWR | os.O_CLOEXEC) for name in ("out", "err"))
     if record.spec.get("stdin"):
         stdin = os.open(_path(record.run_id, "in"), os.O_RDWR | os.O_CLOEXEC)

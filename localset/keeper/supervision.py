@@ -1,7 +1,7 @@
 """The keeper watches the daemon and starts it again when it dies (design 3.4), 0.1 s growing to 30 s.
 
-The daemon says who it is and how it was started by the request `daemon`; the word is journalled, so that the next keeper
-keeps it. `restart: false` (at `down`) ends the watch.
+The daemon says who it is and how it was started by the request `daemon`; the word is journalled, so that the next
+keeper keeps it. `restart: false` (at `down`) ends the watch.
 """
 
 import os

@@ -46,7 +46,7 @@ class Decoder:
             message = json.loads(bytes(self._data[_HEADER.size : _HEADER.size + length]))
             del self._data[: _HEADER.size + length]
             if not isinstance(message, dict):
-                raise ValueError("not an object")
+                raise ValueError("not an object")  # noqa: TRY004 - garbage has one error
             count = message.get("fds", 0)
             if not isinstance(count, int) or not 0 <= count <= len(self._descriptors):
                 raise ValueError("descriptors missing")

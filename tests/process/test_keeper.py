@@ -1,0 +1,316 @@
+"""The real keeper with real children and real SIGKILL."""
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+import localset
+from localset.base.clock import SystemClock
+from localset.kubelet.isolation import probe_isolation
+from localset.kubelet.keeper_runtime import KeeperError, KeeperRuntime
+from localset.kubelet.runtime import ExecSpec, Isolation, Mount, ProcessReport, ProcessSpec, ProcessState
+
+PATH = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+
+@asynccontextmanager
+async def running(directory: Path):
+    runtime = KeeperRuntime(directory, SystemClock())
+    await runtime.start()
+    try:
+        yield runtime
+    finally:
+        for report in await runtime.list():
+            await runtime.stop(report.run_id, 0)
+        await until(lambda: all_over(runtime), "all over")
+        await runtime.shutdown_keeper(force=True)
+        await runtime.aclose()
+
+
+async def all_over(runtime):
+    return all(report.state.is_over for report in await runtime.list())
+
+
+async def until(condition, what: str, seconds: float = 10.0):
+    async with asyncio.timeout(seconds):
+        while True:
+            value = condition()
+            if asyncio.iscoroutine(value):
+                value = await value
+            if value:
+                return value
+            await asyncio.sleep(0.005)
+    raise AssertionError(what)
+
+
+def spec(directory: Path, run_id: str, *argv: str, **more) -> ProcessSpec:
+    fields = {"working_directory": "/", "hostname": "zk-0", "isolation": Isolation.PLAIN, "environment": PATH, **more}
+    return ProcessSpec(
+        run_id=run_id, pod="zk-0", pod_uid="u", container="c", argv=argv, log_path=str(directory / f"{run_id}.log"),
+        private_directory=str(directory / f"private-{run_id}"), **fields,
+    )  # fmt: skip
+
+
+async def over(runtime, run_id: str) -> ProcessReport:
+    async def end():
+        return next((r for r in await runtime.list() if r.run_id == run_id and r.state.is_over), None)
+
+    return await until(end, f"{run_id} over")
+
+
+def text(directory: Path, run_id: str, stream: str = "stdout") -> list[str]:
+    lines: list[str] = []
+    log = directory / f"{run_id}.log"
+    for path in [*(log.with_name(f"{log.name}.{n}") for n in (4, 3, 2, 1)), log]:
+        if path.exists():
+            lines += [line.split(" ", 3)[3] for line in path.read_text().splitlines() if line.split(" ")[1] == stream]
+    return lines
+
+
+def lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+async def test_a_program_runs_with_exactly_its_environment_and_its_exit_code_is_told(tmp_path):
+    async with running(tmp_path) as runtime:
+        report = await runtime.spawn(spec(tmp_path, "a", "sh", "-c", "env; printf end; exit 7"))
+        assert report.state in {ProcessState.RUNNING, ProcessState.DRAINING, ProcessState.EXITED}
+        assert (await over(runtime, "a")).exit_code == 7
+        assert {line.split("=")[0] for line in text(tmp_path, "a")} <= {
+            "PATH",
+            "LOCALSET_RUN_ID",
+            "PWD",
+            "_",
+            "end",
+            "SHLVL",
+            "OLDPWD",
+        }
+        assert text(tmp_path, "a")[-1] == "end"
+        assert (await runtime.spawn(spec(tmp_path, "a", "true"))).exit_code == 7
+        await runtime.forget("a")
+        assert await runtime.list() == []
+
+
+async def test_a_missing_program_is_a_report_with_errno(tmp_path):
+    async with running(tmp_path) as runtime:
+        report = await runtime.spawn(spec(tmp_path, "a", "nope"))
+        assert (report.state, report.errno_name) == (ProcessState.FAILED, "ENOENT")
+        assert "nope" in report.error
+        assert report.exit_code is None
+
+
+async def test_killing_the_keeper_under_output_loses_no_line_and_no_process(tmp_path):
+    async with running(tmp_path) as runtime:
+        script = "import sys\nfor i in range(400000): print(i)\nprint('last', flush=True)\nsys.exit(5)"
+        report = await runtime.spawn(spec(tmp_path, "a", "/usr/bin/python3", "-c", script))
+        for _ in range(5):
+            before = runtime.keeper_pid
+            size = len(text(tmp_path, "a"))
+            await until(
+                lambda size=size: len(text(tmp_path, "a")) > size + 1000 or not lives(report.pid), "more output"
+            )
+            os.kill(before, signal.SIGKILL)
+            await until(lambda before=before: runtime.keeper_pid != before, "a new keeper")
+        end = await over(runtime, "a")
+        seen = text(tmp_path, "a")
+        assert set(seen) == {*map(str, range(400000)), "last"}
+        assert len(seen) < 400001 + 5 * 64 * 1024 // 2
+        assert end.exit_code in {5, None}
+
+
+async def test_the_exit_code_of_an_adopted_process_is_true_or_unknown_never_zero(tmp_path):
+    async with running(tmp_path) as runtime:
+        report = await runtime.spawn(
+            spec(tmp_path, "a", "sh", "-c", "trap 'exit 9' TERM; while :; do sleep 0.05; done")
+        )
+        before = runtime.keeper_pid
+        os.kill(before, signal.SIGKILL)
+        await until(lambda: runtime.keeper_pid not in {before, None}, "a new keeper")
+        assert [(r.state, r.pid) for r in await runtime.list()] == [(ProcessState.RUNNING, report.pid)]
+        await runtime.stop("a", 5)
+        assert (await over(runtime, "a")).exit_code in {9, None}
+
+
+async def test_strays_in_their_own_session_die_and_a_shell_that_stays_does_not_leave_its_child(tmp_path):
+    async with running(tmp_path) as runtime:
+        script = "setsid sh -c 'setsid sleep 1000 & echo $!; setsid sleep 1001 & echo $!' ; sleep 1002 && true"
+        await runtime.spawn(spec(tmp_path, "a", "dash", "-c", script))
+        await until(lambda: len(text(tmp_path, "a")) == 2, "two strays")
+        strays = [int(line) for line in text(tmp_path, "a")]
+        assert all(lives(pid) for pid in strays)
+        await runtime.stop("a", 5)
+        assert (await over(runtime, "a")).exit_code == 143
+        assert not any(lives(pid) for pid in strays)
+
+
+async def test_who_ignores_term_is_killed_when_the_grace_is_over(tmp_path):
+    async with running(tmp_path) as runtime:
+        await runtime.spawn(spec(tmp_path, "a", "sh", "-c", "trap '' TERM; echo up; while :; do sleep 1; done"))
+        await until(lambda: text(tmp_path, "a"), "up")
+        await runtime.stop("a", 0.2)
+        assert (await over(runtime, "a")).exit_code == 137
+
+
+async def test_a_hundred_processes_start_and_end(tmp_path):
+    async with running(tmp_path) as runtime:
+        reports = await asyncio.gather(*(runtime.spawn(spec(tmp_path, f"r{n}", "sleep", "1000")) for n in range(100)))
+        assert {report.state for report in reports} == {ProcessState.RUNNING}
+        with pytest.raises(KeeperError, match="still run"):
+            await runtime._request({"do": "shutdown"})
+
+
+async def test_closing_stdout_makes_no_spin_and_dev_stdout_can_be_opened_again(tmp_path):
+    async with running(tmp_path) as runtime:
+        user = 65534 if os.geteuid() == 0 else None
+        script = "echo again > /dev/stdout; exec >&- 2>&-; exec sleep 1000"
+        await runtime.spawn(spec(tmp_path, "a", "sh", "-c", script, user=user))
+        await until(lambda: text(tmp_path, "a") == ["again"], "again")
+        ticks = sum(map(int, Path(f"/proc/{runtime.keeper_pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13]))
+        await asyncio.sleep(0.3)
+        after = sum(map(int, Path(f"/proc/{runtime.keeper_pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13]))
+        assert after - ticks <= 3
+
+
+@pytest.mark.parametrize("tty", [False, True])
+async def test_exec_sessions_carry_bytes_both_ways_and_the_exit_code(tmp_path, tty):
+    async with running(tmp_path) as runtime:
+        await runtime.spawn(spec(tmp_path, "a", "sleep", "1000"))
+        session = await runtime.open_exec(
+            ExecSpec("a", ("sh", "-c", "read x; echo got $x; exit 3"), PATH, "/", tty=tty), stdin=True
+        )
+        await session.write(b"hello\n")
+        output = b"".join([data async for _, data in session.output()])
+        assert b"got hello" in output
+        assert await session.wait() == 3
+        await session.aclose()
+
+
+async def test_attach_reaches_stdin_and_sees_output(tmp_path):
+    async with running(tmp_path) as runtime:
+        await runtime.spawn(spec(tmp_path, "a", "sh", "-c", "while read x; do echo got $x; done", stdin=True))
+        session = await runtime.attach("a")
+        assert session is not None
+        await session.write(b"one\n")
+        async for _, data in session.output():
+            assert data == b"got one\n"
+            break
+        await session.aclose()
+        assert text(tmp_path, "a") == ["got one"]
+
+
+async def test_the_daemon_is_started_again_until_it_says_otherwise(tmp_path):
+    async with running(tmp_path) as runtime:
+        marker = tmp_path / "started"
+        first = await asyncio.create_subprocess_exec("sleep", "1000")
+        argv = ["/bin/sh", "-c", f"echo $$ >> {marker}; exec sleep 1000"]
+        message = {"do": "daemon", "pid": first.pid, "argv": argv, "environment": PATH, "working_directory": "/"}
+        await runtime._request({**message, "restart": True})
+        first.kill()
+        await first.wait()
+        await until(lambda: marker.exists() and marker.read_text().strip(), "a new daemon")
+        pid = int(marker.read_text())
+        await runtime._request({**message, "pid": pid, "restart": False})
+        os.kill(pid, signal.SIGKILL)
+        await until(lambda: not lives(pid), "dead")
+
+
+@pytest.mark.parametrize("point", ["after-intent", "after-pid", "after-release", "log-before-consume"])
+async def test_a_keeper_that_dies_at_a_failpoint_leaves_one_process_or_none(tmp_path, monkeypatch, point):
+    monkeypatch.setenv("LOCALSET_FAILPOINT", point)
+    runtime = KeeperRuntime(tmp_path, SystemClock())
+    await runtime.start()
+    monkeypatch.delenv("LOCALSET_FAILPOINT")
+    report = await runtime.spawn(spec(tmp_path, "a", "sh", "-c", "echo $$; exec sleep 1000"))
+    if point in {"after-intent", "after-pid"}:
+        assert report.state in {ProcessState.FAILED, ProcessState.UNKNOWN, ProcessState.RUNNING, ProcessState.DRAINING}
+    else:
+        await until(lambda: text(tmp_path, "a"), "its pid")
+        assert set(text(tmp_path, "a")) == {str(report.pid)}
+    await runtime.stop("a", 0)
+    await until(lambda: all_over(runtime), "over")
+    await runtime.shutdown_keeper()
+    await runtime.aclose()
+
+
+@pytest.mark.needs_root
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+async def test_loopback_as_root_shows_volumes_hostname_and_user_and_leaves_no_mount(tmp_path):
+    await volumes_appear(tmp_path, user=1000)
+
+
+async def volumes_appear(tmp_path: Path, user: int):
+    before = Path("/proc/self/mounts").read_text()
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    volume.chmod(0o777)
+    mounts = (Mount(str(volume), "/var/lib/foo-x/data"), Mount(str(volume), "/data-x", read_only=True))
+    script = "hostname; id -u; pwd; echo hi > /var/lib/foo-x/data/f; cat /data-x/f; touch /data-x/g || echo ro; ls -d /var/lib/dpkg; exec sleep 1000"
+    async with running(tmp_path) as runtime:
+        assert (await probe_isolation(runtime)).level is Isolation.LOOPBACK
+        wanted = spec(
+            tmp_path,
+            "a",
+            "sh",
+            "-c",
+            script,
+            isolation=Isolation.LOOPBACK,
+            mounts=mounts,
+            user=user,
+            working_directory="/opt-x/w",
+        )
+        report = await runtime.spawn(wanted)
+        assert report.state is ProcessState.RUNNING, report.error
+        await until(lambda: len(text(tmp_path, "a")) >= 6, "six lines")
+        assert text(tmp_path, "a") == ["zk-0", str(user), "/opt-x/w", "hi", "ro", "/var/lib/dpkg"]
+        result = await runtime.execute(
+            ExecSpec("a", ("sh", "-c", "hostname; cat /data-x/f; id -u"), PATH, "/opt-x/w", user=user), 5
+        )
+        assert result.output.split() == [b"zk-0", b"hi", str(user).encode()]
+        await runtime.stop("a", 5)
+        await over(runtime, "a")
+        await runtime.forget("a")
+        assert not (tmp_path / "private-a").exists()
+    assert Path("/proc/self/mounts").read_text() == before
+    assert (volume / "f").read_text() == "hi\n"
+
+
+@pytest.mark.needs_root
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not Path("/usr/bin/python3").exists(), reason="needs root to become another user"
+)
+def test_loopback_works_for_an_ordinary_user_who_then_looks_like_the_manifests(tmp_path_factory):
+    base = Path("/var/tmp") / f"localset-test-{os.getpid()}"
+    base.mkdir(mode=0o755)
+    try:
+        shutil.copytree(
+            Path(localset.__file__).parent, base / "localset", ignore=shutil.ignore_patterns("__pycache__", "images")
+        )
+        work = base / "w"
+        work.mkdir()
+        os.chown(work, 65534, 65534)
+        stub = base / "pytest.py"
+        stub.write_text(
+            "class _M:\n def __getattr__(s,n): return s\n def __call__(s,*a,**k): return (lambda f: f)\nmark=_M()\n"
+        )
+        shutil.copy(__file__, base / "keeper_tests.py")
+        code = "import asyncio, pathlib, keeper_tests as k; asyncio.run(k.volumes_appear(pathlib.Path('w').resolve(), user=1000))"
+        subprocess.run(["chmod", "-R", "a+rX", str(base)], check=True)
+        done = subprocess.run(
+            ["/usr/bin/python3", "-B", "-c", code], cwd=base, user=65534, group=65534, extra_groups=[], check=False,
+            capture_output=True, text=True, timeout=30, env={**PATH, "PYTHONPATH": str(base)},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    finally:
+        shutil.rmtree(base)
