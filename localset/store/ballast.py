@@ -9,8 +9,8 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-SIZE_BYTES = 1024 * 1024
-"""768 KiB were enough where it was measured, 128 KiB were not (reliability M5)."""
+SIZE_BYTES = 2 * 1024 * 1024
+"""The write-ahead log (about 512 KiB) must fit in beside what is still to be written; 128 KiB were not enough (M5)."""
 
 
 class Ballast:

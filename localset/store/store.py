@@ -82,6 +82,9 @@ class Database:
         run("PRAGMA locking_mode=EXCLUSIVE")
         run("PRAGMA journal_mode=WAL")
         run("PRAGMA synchronous=FULL")
+        # NB: a short log. On a full disk the released ballast must hold all of it when it is moved into the database;
+        # with the default of 1,000 pages the checkpoint itself eats the ballast and fails.
+        run("PRAGMA wal_autocheckpoint=128")
         if not run("SELECT 1 FROM sqlite_master WHERE name = 'objects'").fetchone():
             self._connection.executescript(
                 f"BEGIN IMMEDIATE;{_SCHEMA}PRAGMA application_id={APPLICATION_ID};"

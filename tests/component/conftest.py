@@ -1,4 +1,4 @@
-"""What component tests stand on: the machine's clock, a store in memory, the real registry; and a guard for leaked tasks."""
+"""What component tests stand on: a clock, a store in memory, the real registry; and a guard for leaked tasks."""
 
 import asyncio
 

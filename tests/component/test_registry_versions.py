@@ -78,7 +78,7 @@ async def test_scale_reads_writes_and_patches_replicas(registry):
     with pytest.raises(StatusError) as caught:
         await registry.write_scale(SETS, "default", "web", scale, "v1", WriteOptions())
     assert caught.value.reason == "Conflict"
-    with pytest.raises(StatusError, match='Scale.autoscaling "web" is invalid'):
+    with pytest.raises(StatusError, match=r'Scale\.autoscaling "web" is invalid'):
         await registry.write_scale(SETS, "default", "web", {"spec": {"replicas": -1}}, "v1", WriteOptions())
 
 
