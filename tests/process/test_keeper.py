@@ -1,5 +1,7 @@
 """The real keeper with real children and real SIGKILL."""
 
+# ruff: noqa: ASYNC240, E501 - small files on a local disk; scripts stand in one piece
+
 import asyncio
 import os
 import shutil
@@ -76,6 +78,10 @@ def text(directory: Path, run_id: str, stream: str = "stdout") -> list[str]:
     return lines
 
 
+def kernel() -> tuple[int, ...]:
+    return tuple(int(part) for part in os.uname().release.split(".")[:2])
+
+
 def lives(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
@@ -140,7 +146,7 @@ async def test_the_exit_code_of_an_adopted_process_is_true_or_unknown_never_zero
         await until(lambda: runtime.keeper_pid not in {before, None}, "a new keeper")
         assert [(r.state, r.pid) for r in await runtime.list()] == [(ProcessState.RUNNING, report.pid)]
         await runtime.stop("a", 5)
-        assert (await over(runtime, "a")).exit_code in {9, None}
+        assert (await over(runtime, "a")).exit_code in ({9} if kernel() >= (6, 15) else {9, None})
 
 
 async def test_strays_in_their_own_session_die_and_a_shell_that_stays_does_not_leave_its_child(tmp_path):
@@ -207,7 +213,7 @@ async def test_attach_reaches_stdin_and_sees_output(tmp_path):
             assert data == b"got one\n"
             break
         await session.aclose()
-        assert text(tmp_path, "a") == ["got one"]
+        await until(lambda: text(tmp_path, "a") == ["got one"], "the line in the log")
 
 
 async def test_the_daemon_is_started_again_until_it_says_otherwise(tmp_path):
