@@ -39,12 +39,12 @@ class Ballast:
         return True
 
     def _has_room(self) -> bool:
-        # Four times over: otherwise the room that the released ballast left would look like enough.
+        # Twice over: otherwise the room that the released ballast left would look like enough.
         try:
             free = os.statvfs(self._path.parent)
         except OSError:
             return False
-        return free.f_bavail * free.f_frsize >= 4 * SIZE_BYTES
+        return free.f_bavail * free.f_frsize >= 2 * SIZE_BYTES
 
     def release(self) -> bool:
         """Remove the file; tell whether there was one to remove."""
