@@ -12,7 +12,7 @@ from aiohttp import web
 
 from localset.apiserver import bodies, presentation, responses, watching
 from localset.apiserver.house import HOUSE, House
-from localset.apiserver.negotiation import ITEM_FORMS, LIST_FORMS, Answer, Forms, choose
+from localset.apiserver.negotiation import ITEM_FORMS, JSON, LIST_FORMS, Answer, Forms, choose
 from localset.apiserver.options import ListOptions, delete_options, list_options, write_options
 from localset.apiserver.routes import Match
 from localset.machinery.errors import Cause, StatusError, bad_request, gone, method_not_allowed
@@ -53,10 +53,19 @@ async def show(
     )
 
 
+def can_pass_bytes(request: web.Request, match: Match, form: Answer) -> bool:
+    """Tell whether the stored bytes are the answer: storage version, plain JSON, not for eyes."""
+    is_plain = not form.form and form.media_type == JSON and not responses.wants_pretty(request)
+    return is_plain and match.version == match.resource.versions[0]
+
+
 async def get(request: web.Request, match: Match) -> web.StreamResponse:
     """Answer GET on an item."""
     form = accepted(request, ITEM_FORMS)
     house = request.app[HOUSE]
+    if can_pass_bytes(request, match, form):
+        stored = await house.registry.read_bytes(match.resource.name, match.namespace, match.name)
+        return await responses.encoded_answer(request, stored)
     obj = await house.registry.read(match.resource.name, match.namespace, match.name, match.version)
     return await show(request, match, obj, form)
 
@@ -71,6 +80,16 @@ async def list_or_watch(request: web.Request, match: Match) -> web.StreamRespons
             form = Answer(form.media_type, "PartialObjectMetadata", form.version)
         return await watching.watch(request, match, options, form, include)
     house = request.app[HOUSE]
+    if can_pass_bytes(request, match, form) and options.resource_version in {"", "0"}:
+        encoded = await house.registry.read_list_bytes(
+            match.resource.name,
+            match.namespace,
+            label_selector=options.label_selector,
+            field_selector=options.field_selector,
+            limit=options.limit,
+            continue_token=options.continue_token,
+        )
+        return await responses.encoded_answer(request, encoded)
     listed = await read_list(house, match, options)
     shown = presentation.show_list(match.resource, listed, form, house.clock.now(), include)
     return await responses.answer(request, shown, form=form, warnings=presentation.deprecations(match))
@@ -114,6 +133,13 @@ def check_namespace(obj: Object, namespace: str) -> Object:
         raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
     kept = {k: v for k, v in metadata.items() if k != "namespace"}
     return {**obj, "metadata": {**kept, "namespace": namespace} if namespace else kept}
+
+
+def check_metadata(obj: Object) -> None:
+    """Refuse a body whose metadata or deleteOptions is no object: 400."""
+    for key in ("metadata", "deleteOptions"):
+        if not isinstance(obj.get(key) or {}, dict):
+            raise bad_request(f"{key} must be an object")
 
 
 def check_name(obj: Object, name: str) -> None:

@@ -61,11 +61,23 @@ async def answer(
     sent.setdefault("Content-Type", media_type)
     for text in dict.fromkeys(warnings):
         sent.add("Warning", warning_header(text))
-    if len(body) > COMPRESS_OVER_BYTES and request.method == "GET" and accepts_gzip(request):
-        body = await asyncio.to_thread(gzip.compress, body, 1)
-        sent["Content-Encoding"] = "gzip"
-        sent["Vary"] = "Accept-Encoding"
+    body = await _compressed(request, body, sent)
     return web.Response(body=body, status=status, headers=sent)
+
+
+async def encoded_answer(request: web.Request, body: bytes) -> web.Response:
+    """Return the answer that carries ready-made JSON, ended by a newline as all answers are."""
+    sent: CIMultiDict[str] = CIMultiDict({"Cache-Control": CACHE_CONTROL, "Content-Type": JSON})
+    body = await _compressed(request, body if body.endswith(b"\n") else body + b"\n", sent)
+    return web.Response(body=body, headers=sent)
+
+
+async def _compressed(request: web.Request, body: bytes, sent: "CIMultiDict[str]") -> bytes:
+    if len(body) <= COMPRESS_OVER_BYTES or request.method != "GET" or not accepts_gzip(request):
+        return body
+    sent["Content-Encoding"] = "gzip"
+    sent["Vary"] = "Accept-Encoding"
+    return await asyncio.to_thread(gzip.compress, body, 1)
 
 
 def accepts_gzip(request: web.Request) -> bool:

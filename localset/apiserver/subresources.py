@@ -10,7 +10,6 @@ from localset.apiserver import bodies, objects, responses
 from localset.apiserver.discovery import subresource_kind
 from localset.apiserver.house import HOUSE
 from localset.apiserver.negotiation import PLAIN, TABLE_FORMS
-from localset.apiserver.options import delete_options
 from localset.apiserver.routes import Match
 from localset.machinery.errors import bad_request, raise_if, required
 from localset.machinery.metadata import Object
@@ -69,24 +68,20 @@ async def binding(request: web.Request, match: Match) -> web.StreamResponse:
 
 
 async def eviction(request: web.Request, match: Match) -> web.StreamResponse:
-    """Answer POST on `pods/…/eviction`: delete the Pod unless its disruption budget forbids it (429)."""
+    """Answer POST on `pods/…/eviction`: the Pod is deleted unless its disruption budget forbids it (429)."""
     form = objects.accepted(request, PLAIN)
+    options = objects.options_of(request)
     data = await bodies.read(request)
     value, _ = bodies.decode(data, bodies.media_type_of(request)) if data.strip() else ({}, [])
     if not isinstance(value, dict):
         raise bad_request("an Eviction must be an object")
-    if value.get("kind") not in {None, "", "Eviction"} or value.get("apiVersion") not in {
-        None,
-        "",
-        "policy/v1",
-        "policy/v1beta1",
-    }:
-        raise bad_request(f"{value.get('kind')} in version {value.get('apiVersion')} cannot be handled as an Eviction")
-    given = value.get("deleteOptions") or {}
-    query = request.query
-    options = delete_options({"dryRun": query.getall("dryRun", []), **given}, {}, [])
-    await request.app[HOUSE].registry.evict_pod(match.namespace, match.name, options)
-    return await responses.answer(request, _success(201), status=201, form=form)
+    kind, api_version = value.get("kind") or "Eviction", value.get("apiVersion") or "policy/v1"
+    if kind != "Eviction" or api_version not in {"policy/v1", "policy/v1beta1"}:
+        raise bad_request(f"{kind} in version {api_version} cannot be handled as an Eviction")
+    objects.check_metadata(value)
+    registry = request.app[HOUSE].registry
+    status = await registry.evict_pod(match.namespace, match.name, value, options)
+    return await responses.answer(request, status, status=201, form=form)
 
 
 HANDLERS: dict[str, Callable[[web.Request, Match], Awaitable[web.StreamResponse]]] = {

@@ -4,6 +4,7 @@ Tests run the same controllers over it (design 1). It speaks the storage version
 leaner hand-written one. Every refusal is raised as the StatusError that the server sent.
 """
 
+import io
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,7 @@ class HttpClient:
     async def _call(
         self, method: str, path: str, *, query: dict[str, str] | None = None, body: Any = None, content_type: str = JSON
     ) -> Any:
-        data = orjson.dumps(body) if body is not None else None
+        data = io.BytesIO(orjson.dumps(body)) if body is not None else None  # aiohttp warns of large bytes
         headers = {"Content-Type": content_type} if data is not None else {}
         try:
             async with self._session.request(method, path, params=query, data=data, headers=headers) as response:

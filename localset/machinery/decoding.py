@@ -114,9 +114,22 @@ def decode_json(data: bytes) -> tuple[Any, list[str]]:
         raise DecodeError(f"{error.msg} at character {error.pos + 1}", error.lineno) from error
     except UnicodeDecodeError as error:
         raise DecodeError("the text is not UTF-8") from error
-    if not repeated:
-        return value, []
-    return value, list(_find(value, {id(built): keys for built, keys in repeated}, ""))
+    duplicates = list(_find(value, {id(built): keys for built, keys in repeated}, "")) if repeated else []
+    return (_without_surrogates(value) if _SURROGATE.search(data) else value), duplicates
+
+
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+def _without_surrogates(value: Any) -> Any:
+    """Replace halves of surrogate pairs, as Go does: no encoder could write them out again."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [_without_surrogates(v) for v in value]
+    if isinstance(value, dict):
+        return {_without_surrogates(k): _without_surrogates(v) for k, v in value.items()}
+    return value
 
 
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})

@@ -2,6 +2,7 @@
 
 import json
 import time
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -36,7 +37,8 @@ def test_bad_json_is_refused_in_words(text: bytes) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [b"a: [1\n", b"x: !!python/object:os.system 1", b"- " * 300, b"[" * 1000, b"a: &a {b: *a}", b"\xff\xfe\xff", b"a: .nan",
+    [b"a: [1\n", b"x: !!python/object:os.system 1", b"- " * 300, b"[" * 1000, b"a: &a {b: *a}", b"\xff\xfe\xff",
+     b"a: .nan",
      b"\ta: 1", b"? [a]\n: b", b"~: 1", b"a: *nowhere", b"a: 99999999999999999999", b"<<: 1", b"a: b: c"],
 )  # fmt: skip
 def test_bad_yaml_is_refused_in_words(text: bytes) -> None:
@@ -96,7 +98,10 @@ def test_whatever_json_holds_is_read_back(value: object) -> None:
 @given(st.binary(max_size=200))
 def test_random_bytes_are_decoded_or_refused_and_nothing_else(data: bytes) -> None:
     for decode in (decode_json, decode_yaml):
-        try:
+        with suppress(DecodeError):
             decode(data)
-        except DecodeError:
-            pass
+
+
+def test_lone_surrogates_become_replacement_characters() -> None:
+    value, _ = decode_json(rb'{"a\ud800":["\ud83d\ude00\udc00"]}')
+    assert value == {"a\ufffd": ["\U0001f600\ufffd"]}
