@@ -10,6 +10,7 @@ from localset.apiserver import bodies, objects, responses
 from localset.apiserver.discovery import subresource_kind
 from localset.apiserver.house import HOUSE
 from localset.apiserver.negotiation import PLAIN, TABLE_FORMS
+from localset.apiserver.options import delete_options
 from localset.apiserver.routes import Match
 from localset.machinery.errors import bad_request, raise_if, required
 from localset.machinery.metadata import Object
@@ -70,7 +71,6 @@ async def binding(request: web.Request, match: Match) -> web.StreamResponse:
 async def eviction(request: web.Request, match: Match) -> web.StreamResponse:
     """Answer POST on `pods/…/eviction`: the Pod is deleted unless its disruption budget forbids it (429)."""
     form = objects.accepted(request, PLAIN)
-    options = objects.options_of(request)
     data = await bodies.read(request)
     value, _ = bodies.decode(data, bodies.media_type_of(request)) if data.strip() else ({}, [])
     if not isinstance(value, dict):
@@ -79,8 +79,11 @@ async def eviction(request: web.Request, match: Match) -> web.StreamResponse:
     if kind != "Eviction" or api_version not in {"policy/v1", "policy/v1beta1"}:
         raise bad_request(f"{kind} in version {api_version} cannot be handled as an Eviction")
     objects.check_metadata(value)
-    registry = request.app[HOUSE].registry
-    status = await registry.evict_pod(match.namespace, match.name, value, options)
+    if (value.get("metadata") or {}).get("name") not in {None, "", match.name}:
+        raise bad_request("name in URL does not match name in Eviction object")
+    given = value.get("deleteOptions") or {}
+    options = delete_options({"dryRun": request.query.getall("dryRun", []), **given}, {}, [])
+    status = await request.app[HOUSE].registry.evict_pod(match.namespace, match.name, options)
     return await responses.answer(request, status, status=201, form=form)
 
 

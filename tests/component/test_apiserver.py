@@ -427,6 +427,16 @@ async def test_scale_is_read_and_patched(house: House) -> None:
     assert (await house.call("POST", f"{SETS}/web/scale", {}))[0] == 405
 
 
+async def test_a_pod_is_evicted(house: House) -> None:
+    await house.call("POST", PODS, pod("p"))
+    body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "p"}}
+    assert (await house.call("POST", f"{PODS}/p/eviction", body | {"metadata": {"name": "q"}}))[0] == 400
+    assert (await house.call("POST", f"{PODS}/p/eviction", body | {"kind": "Pod"}))[0] == 400
+    status, answer = await house.call("POST", f"{PODS}/p/eviction", body)
+    assert (status, answer["status"]) == (201, "Success")
+    assert (await house.call("GET", f"{PODS}/p"))[0] == 404
+
+
 async def test_a_collection_is_deleted_by_selector(house: House) -> None:
     await house.call("POST", CONFIG_MAPS, config_map("a") | {"metadata": {"name": "a", "labels": {"x": "1"}}})
     await house.call("POST", CONFIG_MAPS, config_map("b"))
