@@ -128,8 +128,14 @@ def tee(source: int, target: int, length: int) -> int:
     )
 
 
+NOT_YET = -1
+
+
 def exit_status_of(pidfd: int) -> int | None:
-    """Return the wait status of a process that is not our child and has ended, or None where the kernel cannot tell."""
+    """Return the wait status of a process that is not our child and has ended; None where the kernel cannot tell.
+
+    NOT_YET means that its parent has not reaped it: the kernel tells only afterwards.
+    """
     import fcntl
 
     buffer = bytearray(64)
@@ -140,7 +146,7 @@ def exit_status_of(pidfd: int) -> int | None:
         return None
     (mask,) = struct.unpack_from("=Q", buffer, 0)
     if not mask & _PIDFD_INFO_EXIT:
-        return None
+        return NOT_YET
     (status,) = struct.unpack_from("=i", buffer, 60)
     return int(status)
 

@@ -59,6 +59,19 @@ def start_time(pid: int) -> int | None:
     return int(fields[19])
 
 
+def zombie_status(pid: int, started: int | None) -> int | None:
+    """Return the wait status of a process not yet reaped by its parent; None when it is none, or may not be read."""
+    fields = _fields(pid)
+    if fields is None or fields[0] != b"Z" or int(fields[19]) != started or len(fields) < 50:
+        return None
+    try:
+        is_ours = os.geteuid() in {0, os.stat(f"/proc/{pid}").st_uid}
+    except OSError:
+        return None
+    # The kernel shows 0 to who may not know, and unknown must never look like success.
+    return int(fields[49]) if is_ours or int(fields[49]) else None
+
+
 def run_id_of(pid: int) -> str:
     """Return the run id in a process's environment, "" when there is none or it may not be read."""
     try:

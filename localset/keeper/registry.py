@@ -21,6 +21,7 @@ from localset.keeper.transitions import Action, Event, State, step
 
 DRAIN_SECONDS = 2.0
 _SLOWEST_LOOK = 0.1
+_REAP_TRIES = 200
 DAEMON_KEY = "\0daemon"
 
 
@@ -371,7 +372,18 @@ class Registry:
 
             def ended() -> None:
                 self.loop.remove(pidfd)
-                self._leader_exit(record, linux.exit_status_of(pidfd))
+                ask(_REAP_TRIES)
+
+            def ask(tries: int) -> None:
+                if record.is_over:
+                    return
+                status = processes.zombie_status(record.pid or 0, record.fields.get("start_time"))
+                if status is None:
+                    status = linux.exit_status_of(pidfd)
+                if status == linux.NOT_YET and tries:
+                    self.loop.call_later(0.005, lambda: ask(tries - 1))
+                else:
+                    self._leader_exit(record, None if status == linux.NOT_YET else status)
 
             self.loop.add_reader(pidfd, ended)
         elif not record.is_over:

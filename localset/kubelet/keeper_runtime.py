@@ -189,8 +189,8 @@ class KeeperRuntime:
 
     def _gone(self) -> None:
         self._disconnect()
-        if self._is_ending:
-            return
+        if self._is_ending or (self._connecting is not None and not self._connecting.done()):
+            return  # the connecting task sees the failure itself and goes on
         log.warning("the keeper has died; starting it again")
         self._connecting = self._tasks.spawn(self._reconnect(), "reconnect")
 
