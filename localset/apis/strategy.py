@@ -1,0 +1,125 @@
+"""How objects of a kind are prepared and checked on the way in: the base that every kind's strategy refines.
+
+The registry calls it with private copies, in this order: prepare_*, then validate*. Pure.
+"""
+
+from localset.apis.resources import Resource
+from localset.machinery.errors import Cause, bad_value
+from localset.machinery.metadata import Object, copy_of, labels_of, name_of
+from localset.machinery.names import dns1123_subdomain, label_value, qualified_name
+
+MAX_ANNOTATIONS_BYTES = 256 * 1024
+
+
+class Strategy:
+    """The rules that hold for every kind; subclasses override the parts that differ."""
+
+    allows_unconditional_update = True
+    creates_on_update = False
+    counts_generation = False
+
+    def __init__(self, resource: Resource) -> None:
+        """Serve `resource`."""
+        self.resource = resource
+
+    @property
+    def has_status(self) -> bool:
+        """Tell whether status is written through its own subresource."""
+        return "status" in self.resource.subresources
+
+    def prepare_create(self, obj: Object) -> None:
+        """Wipe the status and begin the generation, in place."""
+        if self.has_status:
+            obj.pop("status", None)
+        if self.counts_generation:
+            obj["metadata"]["generation"] = 1
+
+    def prepare_update(self, new: Object, old: Object) -> None:
+        """Keep the stored status; count the generation when the spec differs."""
+        if self.has_status:
+            if "status" in old:
+                new["status"] = copy_of(old["status"])
+            else:
+                new.pop("status", None)
+        if self.counts_generation:
+            before = old["metadata"].get("generation", 1)
+            new["metadata"]["generation"] = before + 1 if new.get("spec") != old.get("spec") else before
+
+    def prepare_status_update(self, new: Object, old: Object) -> None:
+        """Keep everything of the stored object but status (and resourceVersion, which is the caller's wish)."""
+        status, version = new.get("status"), new["metadata"].get("resourceVersion")
+        for field in [f for f in new if f != "metadata"]:
+            del new[field]
+        new.update(copy_of({k: v for k, v in old.items() if k != "status"}))
+        if version:
+            new["metadata"]["resourceVersion"] = version
+        if status is not None:
+            new["status"] = status
+
+    def validate_name(self, name: str) -> list[str]:
+        """Return complaints about metadata.name."""
+        return dns1123_subdomain(name)
+
+    def validate_spec(self, obj: Object) -> list[Cause]:
+        """Return what is wrong with everything but metadata."""
+        del obj
+        return []
+
+    def validate_change(self, new: Object, old: Object) -> list[Cause]:
+        """Return what may not change between `old` and `new`."""
+        del new, old
+        return []
+
+    def validate(self, obj: Object) -> list[Cause]:
+        """Return all causes against creating `obj`."""
+        names = [bad_value("metadata.name", name_of(obj), why) for why in self.validate_name(name_of(obj))]
+        return [*names, *metadata_causes(obj), *self.validate_spec(obj)]
+
+    def validate_update(self, new: Object, old: Object) -> list[Cause]:
+        """Return all causes against replacing `old` with `new`; the name was accepted before."""
+        return [*metadata_causes(new), *self.validate_spec(new), *self.validate_change(new, old)]
+
+    def validate_status_update(self, new: Object, old: Object) -> list[Cause]:
+        """Return all causes against the new status."""
+        del new, old
+        return []
+
+    def warnings(self, obj: Object) -> list[str]:
+        """Return what the writer should know: fields that have no effect here."""
+        del obj
+        return []
+
+
+def metadata_causes(obj: Object, path: str = "metadata") -> list[Cause]:
+    """Return what is wrong with labels, annotations, owners and finalizers."""
+    metadata = obj.get("metadata") or {}
+    causes: list[Cause] = label_causes(labels_of(obj), f"{path}.labels")
+    total = 0
+    for key, value in (metadata.get("annotations") or {}).items():
+        total += len(key.encode()) + len(value.encode())
+        causes += [bad_value(f"{path}.annotations", key, why) for why in qualified_name(key.lower())]
+    if total > MAX_ANNOTATIONS_BYTES:
+        causes.append(Cause("FieldValueTooLong", "Too long: may not be more than 262144 bytes", f"{path}.annotations"))
+    for i, owner in enumerate(metadata.get("ownerReferences") or []):
+        for field in ("apiVersion", "kind", "name", "uid"):
+            if not owner.get(field):
+                causes.append(bad_value(f"{path}.ownerReferences[{i}].{field}", owner.get(field, ""), "must not be empty"))
+    controllers = [o for o in metadata.get("ownerReferences") or [] if o.get("controller")]
+    if len(controllers) > 1:
+        why = "Only one reference can have Controller set to true"
+        causes.append(bad_value(f"{path}.ownerReferences", len(controllers), why))
+    for finalizer in metadata.get("finalizers") or []:
+        causes += [bad_value(f"{path}.finalizers", finalizer, why) for why in qualified_name(finalizer)]
+        if "/" not in finalizer and finalizer not in {"orphan", "foregroundDeletion", "kubernetes"}:
+            why = "name is neither a standard finalizer name nor is it fully qualified"
+            causes.append(bad_value(f"{path}.finalizers[0]", finalizer, why))
+    return causes
+
+
+def label_causes(labels: dict[str, str], path: str) -> list[Cause]:
+    """Return what is wrong with a map of labels."""
+    causes: list[Cause] = []
+    for key, value in labels.items():
+        causes += [bad_value(path, key, why) for why in qualified_name(key)]
+        causes += [bad_value(path, value, why) for why in label_value(value)]
+    return causes
