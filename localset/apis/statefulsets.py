@@ -197,7 +197,11 @@ def _max_unavailable_causes(value: Any) -> list[Cause]:
     if value is None:
         return []
     if isinstance(value, int):
-        return [] if value > 0 else [bad_value(path, value, "cannot be 0" if value == 0 else "must be greater than or equal to 0")]
+        return (
+            []
+            if value > 0
+            else [bad_value(path, value, "cannot be 0" if value == 0 else "must be greater than or equal to 0")]
+        )
     match = re.fullmatch(r"([0-9]+)%", str(value))
     if match is None:
         return [bad_value(path, value, "must be an integer or percentage (e.g '5%%')")]

@@ -103,7 +103,9 @@ def metadata_causes(obj: Object, path: str = "metadata") -> list[Cause]:
     for i, owner in enumerate(metadata.get("ownerReferences") or []):
         for field in ("apiVersion", "kind", "name", "uid"):
             if not owner.get(field):
-                causes.append(bad_value(f"{path}.ownerReferences[{i}].{field}", owner.get(field, ""), "must not be empty"))
+                causes.append(
+                    bad_value(f"{path}.ownerReferences[{i}].{field}", owner.get(field, ""), "must not be empty")
+                )
     controllers = [o for o in metadata.get("ownerReferences") or [] if o.get("controller")]
     if len(controllers) > 1:
         why = "Only one reference can have Controller set to true"

@@ -1,0 +1,131 @@
+"""From a request's object to a stored one and back.
+
+decode: type-check and prune by the published schema, default *as the request's version*, convert to the storage version. encode:
+the way back. Called by registry and apiserver; pure, never changes its input (statefulset-semantics.md 1.3 says why the order
+matters: rewriting apiVersion first would turn OnDelete into RollingUpdate).
+"""
+
+from collections.abc import Callable
+from enum import StrEnum
+from functools import cache
+from typing import NamedTuple
+
+from localset.apis import configuration, kinds, poddisruptionbudgets, podstrategy, services, statefulsets, storage
+from localset.apis.resources import BY_NAME, Resource
+from localset.apis.schema.types import check, patch_rules
+from localset.apis.strategy import Strategy
+from localset.machinery.errors import bad_request
+from localset.machinery.metadata import Object, copy_of
+from localset.machinery.patch import PatchSchema
+
+
+class FieldValidation(StrEnum):
+    """What to do about unknown fields."""
+
+    IGNORE = "Ignore"
+    WARN = "Warn"
+    STRICT = "Strict"
+
+
+class Decoded(NamedTuple):
+    """A private storage-version object and what the writer should be told."""
+
+    object: Object
+    warnings: list[str]
+
+
+_STRATEGIES: dict[str, type[Strategy]] = {
+    "namespaces": kinds.NamespaceStrategy,
+    "nodes": kinds.NodeStrategy,
+    "services": services.ServiceStrategy,
+    "configmaps": configuration.ConfigMapStrategy,
+    "secrets": configuration.SecretStrategy,
+    "persistentvolumes": storage.VolumeStrategy,
+    "persistentvolumeclaims": storage.ClaimStrategy,
+    "storageclasses.storage.k8s.io": storage.StorageClassStrategy,
+    "pods": podstrategy.PodStrategy,
+    "statefulsets.apps": statefulsets.StatefulSetStrategy,
+    "controllerrevisions.apps": kinds.ControllerRevisionStrategy,
+    "poddisruptionbudgets.policy": poddisruptionbudgets.BudgetStrategy,
+}
+
+_DEFAULTS: dict[str, Callable[[Object], None]] = {
+    "services": services.default_service,
+    "secrets": configuration.default_secret,
+    "persistentvolumes": storage.default_volume,
+    "persistentvolumeclaims": storage.default_claim,
+    "storageclasses.storage.k8s.io": storage.default_class,
+    "pods": podstrategy.default_pod,
+    "endpoints": kinds.default_endpoints,
+}
+
+
+@cache
+def strategy_of(resource_name: str) -> Strategy:
+    """Return the strategy of `pods`, `statefulsets.apps`, …"""
+    return _STRATEGIES.get(resource_name, Strategy)(BY_NAME[resource_name])
+
+
+def decode(resource: Resource, version: str, obj: Object, validation: FieldValidation) -> Decoded:
+    """Return the storage form of `obj`, a request body in `version`. StatusError 400 for what cannot be understood."""
+    _check_identity(resource, version, obj)
+    checked = check(resource.group, version, resource.kind, obj)
+    complaints = [f'unknown field "{path}"' for path in checked.unknown]
+    if complaints and validation is FieldValidation.STRICT:
+        raise bad_request(
+            f'{resource.kind} in version "{version}" cannot be handled as a {resource.kind}: '
+            f"strict decoding error: {', '.join(complaints)}"
+        )
+    decoded = checked.object
+    decoded.setdefault("metadata", {})
+    _default(resource, version, decoded)
+    if resource.kind == "PodDisruptionBudget":
+        poddisruptionbudgets.to_storage(decoded, version)
+    decoded["apiVersion"], decoded["kind"] = resource.api_version(), resource.kind
+    warnings = complaints if validation is FieldValidation.WARN else []
+    return Decoded(decoded, warnings)
+
+
+def _check_identity(resource: Resource, version: str, obj: Object) -> None:
+    wanted = resource.api_version(version)
+    given = obj.get("apiVersion") or wanted
+    if given != wanted:
+        raise bad_request(f"the API version in the data ({given}) does not match the expected API version ({wanted})")
+    kind = obj.get("kind") or resource.kind
+    if kind != resource.kind:
+        raise bad_request(
+            f'{resource.kind} in version "{version}" cannot be handled as a {resource.kind}: converting ({kind}) to '
+            f"({resource.kind}): unknown conversion"
+        )
+
+
+def _default(resource: Resource, version: str, obj: Object) -> None:
+    if resource.name == "statefulsets.apps":
+        statefulsets.default_statefulset(obj, version)
+    elif (defaults := _DEFAULTS.get(resource.name)) is not None:
+        defaults(obj)
+
+
+def default(resource: Resource, obj: Object) -> Object:
+    """Return a defaulted copy of `obj`, made inside the house in the storage version."""
+    defaulted: Object = copy_of(obj)
+    defaulted["apiVersion"], defaulted["kind"] = resource.api_version(), resource.kind
+    defaulted.setdefault("metadata", {})
+    _default(resource, resource.versions[0], defaulted)
+    return defaulted
+
+
+def encode(resource: Resource, version: str, obj: Object) -> Object:
+    """Return `obj`, which is stored, in `version`; the very same object when that is the storage version."""
+    if version == resource.versions[0]:
+        return obj
+    encoded: Object = copy_of(obj)
+    encoded["apiVersion"] = resource.api_version(version)
+    if resource.kind == "PodDisruptionBudget":
+        poddisruptionbudgets.from_storage(encoded, version)
+    return encoded
+
+
+def patch_schema(resource: Resource, version: str) -> PatchSchema:
+    """Return the merge rules of a kind, for strategic merge patches."""
+    return patch_rules(resource.group, version, resource.kind)
