@@ -32,7 +32,9 @@ def delete(context: Context, words: tuple[str, ...], **options: Any) -> int:
     targets = _targets(context, words, options)
     grace = _grace(options)
     body: dict[str, Any] = {
-        "kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": options["cascade"].capitalize(),
+        "kind": "DeleteOptions",
+        "apiVersion": "v1",
+        "propagationPolicy": options["cascade"].capitalize(),
     }
     if grace is not None:
         body["gracePeriodSeconds"] = grace
@@ -94,9 +96,7 @@ def _targets(context: Context, words: tuple[str, ...], options: dict[str, Any]) 
     return found
 
 
-def _wait_until_gone(
-    context: Context, target: tuple[Resource, str, str], uid: str, deadline: float | None
-) -> None:
+def _wait_until_gone(context: Context, target: tuple[Resource, str, str], uid: str, deadline: float | None) -> None:
     """Wait for DELETED on a watch; an object of another uid is a new one."""
     resource, namespace, name = target
     while True:

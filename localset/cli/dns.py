@@ -38,9 +38,7 @@ def dns(ctx: click.Context) -> None:
 @click.pass_obj
 def query(context: Context, name: str, record_type: str) -> int:
     """Ask for NAME: `dns query zk-0.zk-headless.default.svc.cluster.local`."""
-    answer = context.api.request(
-        "GET", "/localset/v1/dns", query={"name": name, "type": record_type.upper()}
-    ).body
+    answer = context.api.request("GET", "/localset/v1/dns", query={"name": name, "type": record_type.upper()}).body
     for record in answer.get("answers", []):
         put(f"{record['name']}\t{record['ttl']}\tIN\t{record['type']}\t{record['data']}")
     if not answer.get("answers"):

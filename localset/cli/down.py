@@ -69,16 +69,27 @@ def _wait_until_free(lock: Path, seconds: float) -> bool:
 
 
 def _left_processes(data_directory: Path) -> list[int]:
-    """Return the pids that carry this data directory's mark: the keeper and what it started."""
+    """Return the pids of this data directory's keeper and of every process whose run id its journal knows."""
     import psutil
 
-    found = []
-    own = os.getpid()
-    mark = str(data_directory)
+    keeper = data_directory / "keeper"
+    try:
+        journal = (keeper / "journal").read_text(errors="replace")
+    except OSError:
+        journal = ""
+    found = [] if _wait_until_free(keeper / "lock", 0) else [_pid_in(keeper / "lock")]
     for process in psutil.process_iter():
         try:
-            if process.pid != own and process.environ().get("LOCALSET_KEEPER_OF") == mark:
-                found.append(process.pid)
+            run_id = process.environ().get("LOCALSET_RUN_ID", "")
         except (psutil.Error, OSError):
             continue
+        if run_id and run_id in journal:
+            found.append(process.pid)
     return found
+
+
+def _pid_in(lock: Path) -> int:
+    try:
+        return int(lock.read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return 0

@@ -62,6 +62,11 @@ def _row(event: dict[str, Any], *, has_namespace: bool) -> list[str]:
     if count > 1 and event.get("firstTimestamp"):
         seen = f"{seen} (x{count} over {age_of(event['firstTimestamp'])})"
     about = event["involvedObject"]
-    row = [seen, event.get("type", ""), event.get("reason", ""), f"{about.get('kind', '')}/{about.get('name', '')}",
-           event.get("message", "").strip()]
+    row = [
+        seen,
+        event.get("type", ""),
+        event.get("reason", ""),
+        f"{about.get('kind', '')}/{about.get('name', '')}",
+        event.get("message", "").strip(),
+    ]
     return [event["metadata"].get("namespace", ""), *row] if has_namespace else row

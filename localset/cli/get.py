@@ -26,8 +26,10 @@ from localset.machinery.errors import StatusError
 def get(context: Context, words: tuple[str, ...], **options: Any) -> int:
     """List objects: `get pods`, `get sts,svc`, `get pod zk-0`, `get pod/zk-0 svc/zk-headless`."""
     if options["output"] not in {"", "wide", "yaml", "json", "name"}:
-        fail(f'unable to match a printer suitable for the output format "{options["output"]}"',
-             hint="wide, yaml, json, name")
+        fail(
+            f'unable to match a printer suitable for the output format "{options["output"]}"',
+            hint="wide, yaml, json, name",
+        )
     return _Get(context, words, options).run()
 
 
@@ -86,8 +88,15 @@ class _Get:
             say(f"No resources found{where}." if where else "No resources found")
         return code
 
-    def _print_table(self, resource: Resource, columns: list[Any], rows: list[Any], widths: list[int] | None = None,
-                     *, has_header: bool = True) -> list[int]:
+    def _print_table(
+        self,
+        resource: Resource,
+        columns: list[Any],
+        rows: list[Any],
+        widths: list[int] | None = None,
+        *,
+        has_header: bool = True,
+    ) -> list[int]:
         wide = self._options["output"] == "wide"
         shown = [i for i, column in enumerate(columns) if wide or column.get("priority", 0) == 0]
         header = [columns[i]["name"].upper() for i in shown]
@@ -130,9 +139,16 @@ class _Get:
                 put(_name_of(obj))
             return code
         is_single = len(objects) == 1 and all(name for _, name in self._targets)
-        value = objects[0] if is_single else {
-            "apiVersion": "v1", "items": objects, "kind": "List", "metadata": {"resourceVersion": ""},
-        }
+        value = (
+            objects[0]
+            if is_single
+            else {
+                "apiVersion": "v1",
+                "items": objects,
+                "kind": "List",
+                "metadata": {"resourceVersion": ""},
+            }
+        )
         put(to_yaml(value).rstrip("\n") if output == "yaml" else to_json(value))
         return code
 

@@ -39,7 +39,10 @@ def show(context: Context, reference: str) -> None:
     catalogue = _catalogue(context)
     found = catalogue.find(reference)
     if found is None:
-        fail(f'no local image answers to "{reference}"', hint="`localset image list` shows them, `image add DIR` adds one")
+        fail(
+            f'no local image answers to "{reference}"',
+            hint="`localset image list` shows them, `image add DIR` adds one",
+        )
     shown = {
         "name": found.name,
         "directory": str(found.directory),

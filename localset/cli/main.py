@@ -59,7 +59,9 @@ class _LazyGroup(click.Group):
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--data-dir", metavar="DIR", help="Data directory (default: LOCALSET_DATA_DIR, else this installation's).")
+@click.option(
+    "--data-dir", metavar="DIR", help="Data directory (default: LOCALSET_DATA_DIR, else this installation's)."
+)
 @click.version_option(package_name="localset", prog_name="localset")
 @click.pass_context
 def cli(ctx: click.Context, data_dir: str | None) -> None:
@@ -107,7 +109,11 @@ def server_error(error: StatusError) -> str:
         if texts and kind:
             body = texts[0] if len(texts) == 1 else "\n" + "\n".join(f"* {text}" for text in texts)
             return f'The {kind} "{name}" is invalid: {body}'
-    return f"Error from server ({error.reason}): {error.message}" if error.reason else f"Error from server: {error.message}"
+    return (
+        f"Error from server ({error.reason}): {error.message}"
+        if error.reason
+        else f"Error from server: {error.message}"
+    )
 
 
 def _crash() -> int:

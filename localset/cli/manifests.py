@@ -96,7 +96,10 @@ def _manifest(obj: Any, place: str, namespace: str | None, duplicates: list[str]
             fail(f"{place}: {key} is not set")
     resource = find_by_kind(str(api_version), str(kind))
     if resource is None:
-        fail(f'{place}: no matches for kind "{kind}" in version "{api_version}"', hint=_kind_hint(str(api_version), str(kind)))
+        fail(
+            f'{place}: no matches for kind "{kind}" in version "{api_version}"',
+            hint=_kind_hint(str(api_version), str(kind)),
+        )
     metadata = obj.get("metadata")
     if not isinstance(metadata, dict):
         fail(f"{place}: metadata is not set")

@@ -55,7 +55,9 @@ def paint(text: str, code: str, stream: Any = None) -> str:
     return f"\x1b[{code}m{text}\x1b[0m" if is_coloured(stream) else text
 
 
-def print_rows(header: Sequence[str] | None, rows: Iterable[Sequence[str]], widths: list[int] | None = None) -> list[int]:
+def print_rows(
+    header: Sequence[str] | None, rows: Iterable[Sequence[str]], widths: list[int] | None = None
+) -> list[int]:
     """Print aligned columns as kubectl does (three spaces between); return the widths used."""
     table = [[clean(str(cell)) for cell in row] for row in rows]
     if header is not None:
@@ -79,7 +81,9 @@ def to_yaml(value: Any) -> str:
     import yaml
 
     dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-    return str(yaml.dump(value, Dumper=dumper, sort_keys=True, default_flow_style=False, allow_unicode=True, width=10**9))
+    return str(
+        yaml.dump(value, Dumper=dumper, sort_keys=True, default_flow_style=False, allow_unicode=True, width=10**9)
+    )
 
 
 def to_json(value: Any) -> str:

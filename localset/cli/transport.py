@@ -71,7 +71,9 @@ class Api:
         self.socket_path = socket_path
         self._connection: _UnixConnection | None = None
 
-    def _send(self, connection: _UnixConnection, method: str, url: str, body: bytes | None, headers: dict[str, str]) -> None:
+    def _send(
+        self, connection: _UnixConnection, method: str, url: str, body: bytes | None, headers: dict[str, str]
+    ) -> None:
         try:
             connection.request(method, url, body=body, headers=headers)
         except (FileNotFoundError, ConnectionRefusedError) as error:

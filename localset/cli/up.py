@@ -1,0 +1,143 @@
+"""`up`: start the daemon, in the background unless told otherwise. The only module of cli that may start one."""
+
+import os
+import sys
+from typing import Any
+
+import click
+
+from localset.base.directories import daemon_log, source_tree
+from localset.cli.context import Context
+from localset.cli.output import fail, put, say
+from localset.cli.transport import DaemonNotRunningError
+
+START_SECONDS = 30.0
+
+
+@click.command()
+@click.option("--foreground", is_flag=True, help="Stay; Ctrl-C is `down`, a second one kills.")
+@click.option("--isolation", type=click.Choice(["auto", "loopback", "plain"]), help="Default: as before, else auto.")
+@click.option("--probe-timing", type=click.Choice(["eager", "strict"]), default="eager", show_default=True)
+@click.option("--scheduling", type=click.Choice(["relaxed", "strict"]), default="relaxed", show_default=True)
+@click.option("--host-path", type=click.Choice(["allow", "deny"]), default="allow", show_default=True)
+@click.option("--dns-forward", type=click.Choice(["on", "off"]), default="on", show_default=True)
+@click.option("--max-processes", type=int, default=200, show_default=True, help="Pods that may run at once.")
+@click.option("--log-level", type=click.Choice(["DEBUG", "INFO", "WARNING"]), default="INFO", show_default=True)
+@click.option("--ready-descriptor", type=int, hidden=True)
+@click.pass_obj
+def up(context: Context, **options: Any) -> int:
+    """Start the daemon of the data directory."""
+    if options["foreground"]:
+        return _foreground(context, options)
+    status = _status(context)
+    if status is not None:
+        put(f"already running: pid {status['daemon']['pid']}, data directory {status['dataDirectory']}")
+        return 0
+    start_daemon(context, _arguments(options))
+    status = _status(context)
+    if status is None:
+        fail("the daemon ended right after its start", hint=f"see {daemon_log(context.data_directory)}")
+    put(
+        f"localset is up: pid {status['daemon']['pid']}, isolation {status['isolation']}, "
+        f"data directory {status['dataDirectory']}"
+    )
+    return 0
+
+
+def ensure_daemon(context: Context) -> None:
+    """Start a daemon with the default options unless one answers."""
+    if _status(context) is None:
+        start_daemon(context, [])
+        say(f"started the daemon, data directory {context.data_directory}")
+
+
+def _status(context: Context) -> dict[str, Any] | None:
+    try:
+        body: dict[str, Any] = context.api.request("GET", "/localset/v1/status").body
+    except DaemonNotRunningError:
+        return None
+    return body
+
+
+def _arguments(options: dict[str, Any]) -> list[str]:
+    arguments = []
+    for name in ("isolation", "probe_timing", "scheduling", "host_path", "dns_forward", "max_processes", "log_level"):
+        if options[name] is not None:
+            arguments.append(f"--{name.replace('_', '-')}={options[name]}")
+    return arguments
+
+
+def start_daemon(context: Context, arguments: list[str]) -> None:
+    """Start a daemon in a session of its own and wait until it says that it is ready, or why it is not."""
+    data = context.data_directory
+    try:
+        data.mkdir(parents=True, exist_ok=True, mode=0o711 if os.getuid() == 0 else 0o700)
+        log = os.open(daemon_log(data), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        fail(f"cannot use the data directory {data}: {error.strerror}", hint="choose another with --data-dir DIR")
+    reading, writing = os.pipe()
+    os.set_inheritable(writing, True)  # noqa: FBT003 - the function's own signature
+    environment = dict(os.environ)
+    tree = source_tree()
+    if tree is not None:
+        environment["PYTHONPATH"] = str(tree)
+    argv = [
+        sys.executable,
+        "-m",
+        "localset",
+        "--data-dir",
+        str(data),
+        "up",
+        "--foreground",
+        f"--ready-descriptor={writing}",
+        *arguments,
+    ]
+    actions = [(os.POSIX_SPAWN_DUP2, null, 0), (os.POSIX_SPAWN_DUP2, log, 1), (os.POSIX_SPAWN_DUP2, log, 2)]
+    os.posix_spawn(sys.executable, argv, environment, file_actions=actions, setsid=True)
+    for descriptor in (writing, log, null):
+        os.close(descriptor)
+    _wait_until_ready(reading, data)
+
+
+def _wait_until_ready(descriptor: int, data: Any) -> None:
+    import select
+
+    message = b""
+    while True:
+        ready, _, _ = select.select([descriptor], [], [], START_SECONDS)
+        if not ready:
+            fail(f"the daemon did not become ready within {START_SECONDS:.0f} s", hint=f"see {daemon_log(data)}")
+        chunk = os.read(descriptor, 4096)
+        message += chunk
+        if not chunk or message.endswith(b"ready\n"):
+            break
+    os.close(descriptor)
+    if message == b"ready\n":
+        return
+    if not message:
+        fail("the daemon ended during its start", hint=f"see {daemon_log(data)}")
+    text, _, hint = message.decode(errors="replace").partition("\nhint: ")
+    fail(text.strip(), hint=hint.strip())
+
+
+def _foreground(context: Context, options: dict[str, Any]) -> int:
+    try:
+        from localset.daemon.daemon import run
+    except ImportError as error:
+        fail(f"this installation is not complete: {error}", hint="pip install localset")
+    from localset.daemon.settings import Settings
+
+    settings = Settings(
+        data_directory=context.data_directory,
+        isolation=options["isolation"],
+        probe_timing=options["probe_timing"],
+        scheduling=options["scheduling"],
+        host_path=options["host_path"],
+        dns_forward=options["dns_forward"] == "on",
+        max_processes=options["max_processes"],
+        log_level=options["log_level"],
+        is_foreground=options["ready_descriptor"] is None,
+        ready_descriptor=options["ready_descriptor"],
+    )
+    return int(run(settings))

@@ -1,0 +1,337 @@
+"""The daemon: wires the house together, starts it, and takes it down.
+
+Order of start: data directory and lock → address block → store and registry → keeper → DNS → kubelet → controllers → API
+socket → ready. Stop is the reverse. Everything that can refuse says so before anything runs.
+"""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+from typing import Any
+
+from localset import __version__
+from localset.apiserver.application import make_application
+from localset.apiserver.listener import UnixListener
+from localset.base.clock import SystemClock
+from localset.base.directories import api_socket, source_tree
+from localset.base.files import make_private_directory
+from localset.base.log import LoopErrors, set_up
+from localset.base.tasks import Tasks
+from localset.client.informer import InformerFactory
+from localset.controllers.start import Controllers, ControllerSettings
+from localset.daemon.blocks import BlockClaim, address, claim_block
+from localset.daemon.directory import DataDirectory
+from localset.daemon.ending import Ending
+from localset.daemon.settings import Settings, StartError
+from localset.daemon.volumes import VolumeDirectories
+from localset.dns.server import DnsBindError, DnsServer, DnsSettings
+from localset.images.catalogue import Catalogue
+from localset.kubelet.isolation import probe_isolation
+from localset.kubelet.keeper_runtime import KeeperError, KeeperRuntime
+from localset.kubelet.kubelet import Kubelet
+from localset.kubelet.runtime import Isolation
+from localset.kubelet.settings import HostPathPolicy, KubeletSettings, ProbeTiming
+from localset.registry.bootstrap import bootstrap
+from localset.registry.registry import Registry
+from localset.registry.settings import RegistrySettings, service_addresses
+from localset.store.store import Store, StoreRefusedError
+
+log = logging.getLogger(__name__)
+
+ZONE = "cluster.local"
+HIGH_DNS_PORT = 10_053
+
+
+class Daemon:
+    """One running daemon. Use `run`."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Hold the settings; nothing is touched before `run`."""
+        self._settings = settings
+        self._clock = SystemClock()
+        self._directory = DataDirectory(settings.data_directory)
+        self._closing = contextlib.AsyncExitStack()
+        self._end = asyncio.Event()
+        self._tasks = Tasks("daemon")
+        self._is_shutting_down = False
+        self._keeps_running = True
+        self._code = 0
+        self._isolation = Isolation.PLAIN
+        self._isolation_reasons: tuple[str, ...] = ()
+        self._dns_problem = ""
+        self._block: BlockClaim
+        self._registry: Registry
+        self._runtime: KeeperRuntime
+        self._dns: DnsServer
+        self._kubelet: Kubelet
+        self._controllers: Controllers
+        self._listener: UnixListener
+
+    async def run(self) -> int:
+        """Start, serve until asked to end, end; return the exit code. Raises StartError."""
+        async with self._closing:
+            try:
+                await self._start()
+            except (StoreRefusedError, KeeperError) as error:
+                raise StartError(str(error)) from error
+            self._announce()
+            gc.collect()
+            gc.freeze()
+            await self._end.wait()
+        return self._code
+
+    # -- start -----------------------------------------------------------------------------------------------------
+
+    async def _start(self) -> None:
+        data = self._settings.data_directory
+        asyncio.get_running_loop().set_exception_handler(LoopErrors())
+        self._directory.open()
+        self._closing.callback(self._directory.close)
+        self._block = claim_block(self._directory)
+        self._closing.callback(self._block.release)
+        store = Store.open(data / "state.db", self._clock, on_failure=self._on_store_failure)
+        self._closing.push_async_callback(store.aclose)
+        self._registry = Registry(store, self._clock, self._registry_settings())
+        await bootstrap(self._registry)
+        self._runtime = KeeperRuntime(data, self._clock)
+        await self._runtime.start()
+        self._closing.push_async_callback(self._runtime.aclose)
+        await self._choose_isolation()
+        self._closing.push_async_callback(self._tasks.aclose)
+        informers = InformerFactory(self._registry, self._clock)
+        self._closing.push_async_callback(informers.aclose)
+        await self._start_dns()
+        await self._start_kubelet(informers)
+        await self._start_controllers(informers)
+        await self._start_listener()
+        await self._watch_over()
+        self._handle_signals()
+
+    def _registry_settings(self) -> RegistrySettings:
+        # The upper half of the block is the Services'; Pods probe from the lower end of the whole block.
+        half = f"{address(self._block.block, 2048)}/21"
+        return RegistrySettings(max_processes=self._settings.max_processes, service_address=service_addresses(half))
+
+    async def _choose_isolation(self) -> None:
+        """One level per data directory: the option, else what was recorded, else the best that works here."""
+        wanted = self._settings.isolation
+        recorded = self._directory.facts.get("isolation")
+        if wanted in {None, "auto"} and not (recorded and wanted is None):
+            check = await probe_isolation(self._runtime)
+            self._isolation, self._isolation_reasons = check.level, check.reasons
+        else:
+            self._isolation = Isolation(str(wanted or recorded))
+            if self._isolation is not Isolation.PLAIN:
+                check = await probe_isolation(self._runtime)
+                if check.level is Isolation.PLAIN:
+                    raise StartError(
+                        f"isolation level {self._isolation} does not work here: {'; '.join(check.reasons)}\n"
+                        "hint: --isolation=auto takes the best level that works"
+                    )
+        if recorded != self._isolation.value:
+            self._directory.facts["isolation"] = self._isolation.value
+            self._directory.save()
+
+    async def _start_dns(self) -> None:
+        host, pods = address(self._block.block, 1), address(self._block.block, 2)
+        port = 53 if _can_bind(host, 53) else HIGH_DNS_PORT
+        settings = DnsSettings(
+            host_address=host,
+            host_port=port,
+            pods_address=pods,
+            pods_port=port,
+            zone=ZONE,
+            forward=self._settings.dns_forward,
+        )
+        self._dns = DnsServer(self._registry, self._clock, settings)
+        self._closing.push_async_callback(self._dns.aclose)
+        try:
+            await self._dns.start()
+        except DnsBindError as error:
+            self._dns_problem = str(error)
+            log.warning("%s", error)
+
+    def _dns_for(self, who: str) -> tuple[str, int] | None:
+        for found in self._dns.addresses:
+            if who in found.serves:
+                return found.address, found.port
+        return None
+
+    async def _start_kubelet(self, informers: InformerFactory) -> None:
+        pods = self._dns_for("pods")
+        settings = KubeletSettings(
+            data_directory=self._settings.data_directory,
+            node_name=socket.gethostname().lower(),
+            isolation=self._isolation,
+            address_block=self._block.block,
+            cluster_domain=ZONE,
+            dns_address=pods[0] if pods and pods[1] == 53 else None,
+            probe_timing=ProbeTiming(self._settings.probe_timing),
+            host_path=HostPathPolicy(self._settings.host_path),
+            is_root=os.getuid() == 0,
+            max_processes=self._settings.max_processes,
+            home=os.environ.get("HOME", "/"),
+            language=os.environ.get("LANG", "C.UTF-8"),
+            time_zone=os.environ.get("TZ", "UTC"),
+            version=f"v1.37.0+localset.{__version__}",
+            user_id=os.getuid(),
+        )
+        catalogue = Catalogue(self._settings.data_directory / "images")
+        self._kubelet = Kubelet(self._registry, self._runtime, catalogue, self._clock, settings, informers=informers)
+        await self._kubelet.start()
+        self._closing.push_async_callback(self._kubelet.aclose)
+
+    async def _start_controllers(self, informers: InformerFactory) -> None:
+        volumes = self._settings.data_directory / "volumes"
+        settings = ControllerSettings(volumes_directory=volumes, scheduling=self._settings.scheduling)
+        self._controllers = Controllers(self._registry, self._clock, informers, settings, VolumeDirectories(volumes))
+        await self._controllers.start()
+        self._closing.push_async_callback(self._controllers.aclose)
+
+    async def _start_listener(self) -> None:
+        path = api_socket(self._settings.data_directory)
+        make_private_directory(path.parent)
+        application = make_application(self._registry, self._kubelet, self._clock, self)
+        self._listener = UnixListener(application, path)
+        try:
+            await self._listener.start()
+        except OSError as error:
+            raise StartError(f"cannot listen on {path}: {error}") from error
+        self._closing.push_async_callback(self._listener.aclose)
+
+    async def _watch_over(self) -> None:
+        """Ask the keeper to start this daemon again should it die."""
+        environment = {
+            key: value
+            for key, value in os.environ.items()
+            if key
+            in {
+                "PATH",
+                "HOME",
+                "LANG",
+                "TZ",
+                "XDG_RUNTIME_DIR",
+                "XDG_STATE_HOME",
+                "JAVA_HOME",
+                "ZOOKEEPER_HOME",
+                "USER",
+                "LOGNAME",
+            }
+        }
+        tree = source_tree()
+        if tree is not None:
+            environment["PYTHONPATH"] = str(tree)
+        argv = [sys.executable, "-m", "localset", *self._settings.arguments()]
+        await self._runtime.set_daemon(argv, environment, "/", restart=not self._settings.is_foreground)
+
+    def _handle_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._on_terminate)
+        loop.add_signal_handler(signal.SIGINT, self._on_interrupt)
+        loop.add_signal_handler(signal.SIGHUP, lambda: None)
+
+    def _announce(self) -> None:
+        text = f"localset {__version__}: data directory {self._settings.data_directory}, isolation {self._isolation}"
+        log.info("%s, addresses %s, pid %d", text, self._block.block, os.getpid())
+        if self._settings.ready_descriptor is not None:
+            with contextlib.suppress(OSError):
+                os.write(self._settings.ready_descriptor, b"ready\n")
+                os.close(self._settings.ready_descriptor)
+
+    # -- end -------------------------------------------------------------------------------------------------------
+
+    def _on_terminate(self) -> None:
+        self._tasks.spawn(self._shut_down(keep_running=True, timeout_seconds=None), "terminate")
+
+    def _on_interrupt(self) -> None:
+        """Ctrl-C is `down`; a second one kills what still runs."""
+        timeout = 0.0 if self._is_shutting_down else None
+        self._is_shutting_down = False
+        self._tasks.spawn(self._shut_down(keep_running=False, timeout_seconds=timeout), "interrupt")
+
+    def _on_store_failure(self, error: BaseException) -> None:
+        """A store that cannot write any more must not go on as if it could (reliability.md F31)."""
+        log.critical("the database failed: %s; ending, processes run on", error)
+        self._code = 1
+        asyncio.get_running_loop().call_soon_threadsafe(self._end.set)
+
+    async def _shut_down(self, *, keep_running: bool, timeout_seconds: float | None) -> None:
+        if self._is_shutting_down:
+            return
+        self._is_shutting_down = True
+        try:
+            await self._runtime.set_daemon([], {}, "/", restart=False)
+            if not keep_running:
+                await self._controllers.pause()
+                self._kubelet.pause()
+                ending = Ending(self._registry, self._runtime, self._clock)
+                if not await ending.run(timeout_seconds):
+                    log.warning("down: some processes were killed")
+                await self._runtime.shutdown_keeper(force=True)
+        except Exception:
+            log.exception("shutting down failed")
+            self._code = 1
+        self._end.set()
+
+    # -- what apiserver asks (DaemonControl) --------------------------------------------------------------------------
+
+    async def status(self) -> dict[str, Any]:
+        """Return what `localset status -o json` prints."""
+        host = self._dns_for("host")
+        data = self._settings.data_directory
+        return {
+            "version": __version__,
+            "daemon": {"pid": os.getpid()},
+            "keeper": {"pid": self._runtime.keeper_pid},
+            "apiSocket": str(api_socket(data)),
+            "dns": {"address": f"{host[0]}:{host[1]}" if host else None, "zone": ZONE, "reason": self._dns_problem},
+            "dataDirectory": str(data),
+            "isolation": self._isolation.value,
+            "isolationReasons": list(self._isolation_reasons),
+            "addressBlock": self._block.block,
+        }
+
+    async def shutdown(self, *, keep_running: bool, timeout_seconds: float | None) -> None:
+        """Begin to shut down."""
+        self._tasks.spawn(self._shut_down(keep_running=keep_running, timeout_seconds=timeout_seconds), "shutdown")
+
+    async def query(self, name: str, record_type: str, /) -> dict[str, Any]:
+        """Return what the zone answers."""
+        return await self._dns.query(name, record_type)
+
+
+def _can_bind(host: str, port: int) -> bool:
+    probe = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        probe.bind((host, port))
+    except PermissionError:
+        return False
+    except OSError:
+        return True  # taken: DNS reports the holder
+    finally:
+        probe.close()
+    return True
+
+
+def run(settings: Settings) -> int:
+    """Run a daemon in this process; return its exit code. Start problems go to stderr and to the waiting starter."""
+    os.umask(0o077)
+    set_up(settings.log_level)
+    try:
+        return asyncio.run(_run(settings))
+    except StartError as error:
+        message = f"{error}"
+        if settings.ready_descriptor is not None:
+            os.write(settings.ready_descriptor, message.encode())
+        else:
+            sys.stderr.write(f"error: {message}\n")
+        return 1
+
+
+async def _run(settings: Settings) -> int:
+    return await Daemon(settings).run()
