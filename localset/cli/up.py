@@ -24,6 +24,7 @@ START_SECONDS = 30.0
 @click.option("--max-processes", type=int, default=200, show_default=True, help="Pods that may run at once.")
 @click.option("--log-level", type=click.Choice(["DEBUG", "INFO", "WARNING"]), default="INFO", show_default=True)
 @click.option("--ready-descriptor", type=int, hidden=True)
+@click.option("--supervised", is_flag=True, hidden=True)
 @click.pass_obj
 def up(context: Context, **options: Any) -> int:
     """Start the daemon of the data directory."""
@@ -121,13 +122,21 @@ def _wait_until_ready(descriptor: int, data: Any) -> None:
     fail(text.strip(), hint=hint.strip())
 
 
+def _log_to_file(context: Context) -> None:
+    """A daemon that the keeper started again goes on in the same log."""
+    log = os.open(daemon_log(context.data_directory), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.close(log)
+
+
 def _foreground(context: Context, options: dict[str, Any]) -> int:
     try:
-        from localset.daemon.daemon import run
+        from localset.daemon.daemon import Settings, run
     except ImportError as error:
         fail(f"this installation is not complete: {error}", hint="pip install localset")
-    from localset.daemon.settings import Settings
-
+    if options["supervised"]:
+        _log_to_file(context)
     settings = Settings(
         data_directory=context.data_directory,
         isolation=options["isolation"],
@@ -137,7 +146,7 @@ def _foreground(context: Context, options: dict[str, Any]) -> int:
         dns_forward=options["dns_forward"] == "on",
         max_processes=options["max_processes"],
         log_level=options["log_level"],
-        is_foreground=options["ready_descriptor"] is None,
+        is_foreground=options["ready_descriptor"] is None and not options["supervised"],
         ready_descriptor=options["ready_descriptor"],
     )
     return int(run(settings))

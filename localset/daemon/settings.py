@@ -21,7 +21,7 @@ class Settings:
 
     def arguments(self) -> list[str]:
         """Return the command line that starts a daemon like this one again, after the program's name."""
-        arguments = ["--data-dir", str(self.data_directory), "up", "--foreground"]
+        arguments = ["--data-dir", str(self.data_directory), "up", "--foreground", "--supervised"]
         if self.isolation:
             arguments.append(f"--isolation={self.isolation}")
         arguments += [
