@@ -1,0 +1,1 @@
+"""Endpoints of Services: which Pods stand behind a name."""
