@@ -48,6 +48,8 @@ class EndpointsController:
         self._services.add_handler(self._on_service)
         self._pods.add_handler(self._on_pod)
         self._endpoints.add_handler(self._on_endpoints)
+        for leftover in self._endpoints.list():
+            self._queue.add(key_of(leftover))
         for number in range(WORKERS):
             self._tasks.spawn(self._queue.run(self._sync), f"worker {number}")
 
@@ -67,8 +69,11 @@ class EndpointsController:
                 self._queue.add(key_of(service))
 
     def _on_endpoints(self, old: Object | None, new: Object | None) -> None:
-        # A user's change of what is ours is undone; our own write finds nothing left to do.
-        self._queue.add(key_of(new or old or {}))
+        # A user's change of what is ours is undone; our own write finds nothing left to do. NB: Endpoints that were
+        # applied just before their Service are a user's: without a Service nothing is done here.
+        key = key_of(new or old or {})
+        if self._services.get(*split_key(key)) is not None:
+            self._queue.add(key)
 
     async def _sync(self, key: Key) -> None:
         namespace, name = split_key(key)

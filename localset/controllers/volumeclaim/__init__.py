@@ -1,0 +1,1 @@
+"""Volumes for claims: directories of this machine, bound, kept, released."""
