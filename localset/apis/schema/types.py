@@ -1,0 +1,227 @@
+"""Checks an object against the published types, and tells how a strategic merge patch treats each field.
+
+Called by apis.scheme for every body that a client sends and by registry for patches. The types are read from
+`schema.json.gz` on the first use and kept; the node forms are described in `tools/generate_schema.py`.
+Never changes its input, never defaults, never judges values beyond their JSON type.
+"""
+
+import gzip
+import json
+from functools import cache
+from importlib import resources
+from typing import Any, NamedTuple
+
+from localset.apis.resources import BY_KIND
+from localset.machinery.errors import StatusError, bad_request
+from localset.machinery.patch import PatchRule
+
+SCHEMA_MINOR = 37
+"""The minor version of Kubernetes whose types these are."""
+
+Node = str | dict[str, Any]
+
+_INT_BITS = {"i": 32, "l": 64}
+_EXPECTED = {"s": "string", "b": "boolean", "i": "integer", "l": "integer", "n": "number"}
+_ZERO: dict[str, Any] = {"s": "", "b": False, "i": 0, "l": 0, "n": 0, "is": 0, "q": "0", "o": None}
+_SHOWN = 80
+
+
+class Checked(NamedTuple):
+    """A new object that has only known fields, and the full paths of the ones it lost, in document order."""
+
+    object: dict[str, Any]
+    unknown: list[str]
+
+
+class _WrongType(Exception):  # noqa: N818 -- never leaves this module
+    pass
+
+
+@cache
+def schema() -> dict[str, Any]:
+    """Return `{"kinds": {"group/Kind": name}, "types": {name: node}}`; shared, never to be changed."""
+    packed = resources.files("localset.apis.schema").joinpath("schema.json.gz").read_bytes()
+    loaded: dict[str, Any] = json.loads(gzip.decompress(packed))
+    return loaded
+
+
+def type_of(group: str, version: str, kind: str) -> Node | None:
+    """Return the kind's root node, or None for a kind or version that is not served.
+
+    The beta versions have the v1 fields. DeleteOptions belong to every group and version.
+    """
+    if kind == "DeleteOptions":
+        group = ""
+    else:
+        resource = BY_KIND.get((group, kind))
+        if version not in (resource.versions if resource else ("v1", "v1beta1")):
+            return None
+    name = schema()["kinds"].get(f"{group}/{kind}")
+    return None if name is None else {"r": name}
+
+
+def check(group: str, version: str, kind: str, obj: Any) -> Checked:
+    """Return `obj` pruned to the known fields of `kind`, as a deep copy.
+
+    Fields that are null vanish, also in typed maps; a null list element becomes its type's zero value. Numbers given
+    for a quantity become text. Raises StatusError 400 for a value of the wrong JSON type and for an unknown kind.
+    """
+    node = type_of(group, version, kind)
+    if node is None:
+        at = f"{group}/{version}" if group else version
+        raise bad_request(f'no kind "{kind}" is registered for version "{at}"')
+    unknown: list[str] = []
+    try:
+        pruned = _checked(node, obj, "", unknown)
+    except _WrongType as wrong:
+        raise _refused(version, kind, str(wrong)) from None
+    return Checked(pruned, unknown)
+
+
+def _refused(version: str, kind: str, why: str) -> StatusError:
+    return bad_request(f'{kind} in version "{version}" cannot be handled as a {kind}: {why}')
+
+
+def _resolved(node: Node) -> Node:
+    """Follow references, and unwrap a leaf that carries extensions."""
+    while isinstance(node, dict):
+        if "r" in node:
+            node = schema()["types"][node["r"]]
+        elif "t" in node:
+            node = node["t"]
+        else:
+            return node
+    return node
+
+
+def _checked(node: Node, value: Any, path: str, unknown: list[str]) -> Any:
+    node = _resolved(node)
+    if isinstance(node, str):
+        return _checked_leaf(node, value, path)
+    if "a" in node:
+        return _checked_list(node["a"], value, path, unknown)
+    if not isinstance(value, dict):
+        raise _wrong(path, "object", value)
+    fields: dict[str, Node] | None = node.get("p")
+    result = {}
+    for key, item in value.items():
+        here = f"{path}.{key}" if path else key
+        sub: Node | None = node["m"] if fields is None else fields.get(key)
+        if sub is None:
+            unknown.append(here)
+        elif item is not None:
+            result[key] = _checked(sub, item, here, unknown)
+    return result
+
+
+def _checked_list(node: Node, value: Any, path: str, unknown: list[str]) -> list[Any]:
+    if not isinstance(value, list):
+        raise _wrong(path, "array", value)
+    return [
+        _zero(node) if item is None else _checked(node, item, f"{path}[{index}]", unknown)
+        for index, item in enumerate(value)
+    ]
+
+
+def _zero(node: Node) -> Any:
+    node = _resolved(node)
+    if isinstance(node, str):
+        return _ZERO[node]
+    return [] if "a" in node else {}
+
+
+def _checked_leaf(leaf: str, value: Any, path: str) -> Any:
+    if leaf == "o":
+        return _copied(value)
+    if leaf == "q":
+        return _checked_quantity(value, path)
+    if leaf == "is":
+        if isinstance(value, str):
+            return value
+        return _checked_integer(32, value, path, "integer or string")
+    if leaf in _INT_BITS:
+        return _checked_integer(_INT_BITS[leaf], value, path, "integer")
+    if leaf == "n":
+        right = isinstance(value, int | float) and not isinstance(value, bool)
+    else:
+        right = isinstance(value, str if leaf == "s" else bool)
+    if not right:
+        raise _wrong(path, _EXPECTED[leaf], value)
+    return value
+
+
+def _checked_integer(bits: int, value: Any, path: str, expected: str) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise _wrong(path, expected, value)
+    limit = 1 << (bits - 1)
+    if not -limit <= value < limit:
+        raise _wrong(path, f"{expected} of {bits} bits", value)
+    return value
+
+
+def _checked_quantity(value: Any, path: str) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _wrong(path, "quantity", value)
+    return str(value)
+
+
+def _copied(value: Any) -> Any:
+    """Copy a free-form value; nulls inside it are the client's own."""
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_copied(item) for item in value]
+    return value
+
+
+def _wrong(path: str, expected: str, value: Any) -> _WrongType:
+    if isinstance(value, dict):
+        got = "object"
+    elif isinstance(value, list):
+        got = "array"
+    elif value is None:
+        got = "null"
+    else:
+        name = "boolean" if isinstance(value, bool) else "string" if isinstance(value, str) else "number"
+        text = json.dumps(value, ensure_ascii=False)
+        got = f"{name} {text if len(text) <= _SHOWN else text[:_SHOWN] + '…'}"
+    return _WrongType(f"{path}: expected {expected}, got {got}" if path else f"expected {expected}, got {got}")
+
+
+class PatchRules:
+    """The strategic-merge rules of one kind."""
+
+    def __init__(self, root: Node) -> None:
+        """Take the root node of the kind."""
+        self._root = root
+
+    def lookup(self, path: tuple[str, ...]) -> PatchRule | None:
+        """Return the rule of the field at `path` (names from the root, no list indexes); None for an unknown field.
+
+        A known field without a strategy has `PatchRule(None, ())`; so has everything inside free-form values.
+        """
+        node = self._root
+        for name in path:
+            inner = _resolved(node)
+            while isinstance(inner, dict) and "a" in inner:
+                inner = _resolved(inner["a"])
+            if isinstance(inner, str):
+                return PatchRule(None, ()) if inner == "o" else None
+            step = inner["m"] if "m" in inner else inner["p"].get(name)
+            if step is None:
+                return None
+            node = step
+        if isinstance(node, str):
+            return PatchRule(None, ())
+        return PatchRule(node.get("mk"), tuple(node.get("ps", ())))
+
+
+def patch_rules(group: str, version: str, kind: str) -> PatchRules:
+    """Return the strategic-merge rules of `kind`; StatusError 400 for a kind that is not served."""
+    node = type_of(group, version, kind)
+    if node is None:
+        at = f"{group}/{version}" if group else version
+        raise bad_request(f'no kind "{kind}" is registered for version "{at}"')
+    return PatchRules(node)

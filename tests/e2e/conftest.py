@@ -1,0 +1,62 @@
+"""Real houses, taken down after each test with nothing left behind."""
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.house import House
+
+USER = "localset-test"
+
+
+@pytest.fixture(scope="session")
+def ordinary_user() -> str:
+    """An ordinary user made for the tests; needs root."""
+    if os.getuid() != 0:
+        pytest.skip("needs root to make a user")
+    try:
+        pwd.getpwnam(USER)
+    except KeyError:
+        if shutil.which("useradd") is None:
+            pytest.skip("needs useradd")
+        subprocess.run(["useradd", "--create-home", "--shell", "/bin/sh", USER], check=True)
+    return USER
+
+
+@pytest.fixture
+def make_house() -> Iterator[Callable[..., House]]:
+    """Return a maker of houses; each is brought down and its directory removed at the end."""
+    made: list[House] = []
+
+    def make(*, user: str | None = None, isolation: str = "auto") -> House:
+        directory = Path(tempfile.mkdtemp(prefix="localset-e2e-"))
+        if user:
+            entry = pwd.getpwnam(user)
+            os.chown(directory, entry.pw_uid, entry.pw_gid)
+        else:
+            directory.chmod(0o711)
+        house = House(directory / "data", user=user, isolation=isolation)
+        made.append(house)
+        return house
+
+    yield make
+    problems = []
+    for house in made:
+        try:
+            house.down()
+        except AssertionError as error:
+            problems.append(str(error))
+        shutil.rmtree(house.data.parent, ignore_errors=True)
+    assert not problems, problems
+
+
+@pytest.fixture
+def house(make_house: Callable[..., House]) -> House:
+    """One house as the user who runs the tests, at the best level."""
+    return make_house()

@@ -1,0 +1,122 @@
+"""A real localset in a data directory of its own, driven by its command line as a person would."""
+
+import json
+import os
+import pwd
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+SEED = CHECKOUT.parent / "shared" / "seed"
+EXAMPLES = CHECKOUT / "examples"
+
+
+def until(what: Callable[[], Any], seconds: float = 30.0, why: str = "") -> Any:
+    """Return the first true answer of `what`; fail after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = what()
+        if found:
+            return found
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds} s: {why or what}")
+        time.sleep(0.05)
+
+
+class House:
+    """One data directory and the command line on it, perhaps as another user."""
+
+    def __init__(self, data: Path, *, user: str | None = None, isolation: str = "auto") -> None:
+        self.data = data
+        self.user = user
+        self.isolation = isolation
+
+    def run(self, *words: str, check: bool = True, stdin: str | None = None, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+        """Run one command."""
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(("LOCALSET", "XDG_"))}
+        environment["LOCALSET_DATA_DIR"] = str(self.data)
+        environment["PYTHONPATH"] = str(CHECKOUT)
+        identity: dict[str, Any] = {}
+        if self.user:
+            entry = pwd.getpwnam(self.user)
+            environment["HOME"] = entry.pw_dir
+            identity = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+        done = subprocess.run(
+            [sys.executable, "-m", "localset", *words], env=environment, cwd="/", input=stdin, text=True,
+            capture_output=True, timeout=timeout, check=False, **identity,
+        )
+        if check and done.returncode != 0:
+            log = self.data / "daemon.log"
+            tail = log.read_text()[-4000:] if log.exists() else ""
+            raise AssertionError(f"{words} exited {done.returncode}\n{done.stdout}\n{done.stderr}\n--- daemon.log\n{tail}")
+        return done
+
+    def up(self) -> None:
+        """Start the daemon at the wanted level."""
+        self.run("up", f"--isolation={self.isolation}")
+
+    def json(self, *words: str) -> Any:
+        """Return what `get … -o json` says."""
+        return json.loads(self.run("get", *words, "-o", "json").stdout)
+
+    def status(self) -> dict[str, Any]:
+        """Return `status -o json`."""
+        return json.loads(self.run("status", "-o", "json").stdout)
+
+    def pod(self, name: str, namespace: str = "default") -> dict[str, Any] | None:
+        """Return a Pod or None."""
+        done = self.run("get", "pod", name, "-n", namespace, "-o", "json", check=False)
+        return json.loads(done.stdout) if done.returncode == 0 else None
+
+    def pids(self) -> dict[str, int]:
+        """Return run id → pid of the leaders of every process that this data directory's journal knows."""
+        journal = (self.data / "keeper" / "journal").read_text(errors="replace")
+        found: dict[str, int] = {}
+        for process in psutil.process_iter():
+            try:
+                run_id = process.environ().get("LOCALSET_RUN_ID", "")
+            except (psutil.Error, OSError):
+                continue
+            if run_id and run_id in journal and process.status() != psutil.STATUS_ZOMBIE:
+                found.setdefault(f"{run_id}:{process.pid}", process.pid)
+        return found
+
+    def down(self) -> None:
+        """End everything and check that nothing is left."""
+        self.run("down", "--timeout", "30")
+        assert self.leftovers() == []
+
+    def leftovers(self) -> list[str]:
+        """Return what must not be there after `down`: processes, mounts, sockets."""
+        left = [f"process {pid}" for pid in self.pids().values()] if (self.data / "keeper" / "journal").exists() else []
+        left += [line for line in Path("/proc/mounts").read_text().splitlines() if str(self.data) in line]
+        left += [str(p) for p in self.data.rglob("*.sock")]
+        return left
+
+
+def four_letters(address: str, port: int, word: str) -> str:
+    """Ask a ZooKeeper server a four letter word; empty when it does not answer."""
+    try:
+        with socket.create_connection((address, port), timeout=2) as connection:
+            connection.sendall(word.encode())
+            chunks = b""
+            while data := connection.recv(4096):
+                chunks += data
+            return chunks.decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def role(address: str, port: int = 2181) -> str:
+    """Return leader, follower or nothing."""
+    for line in four_letters(address, port, "srvr").splitlines():
+        if line.startswith("Mode: "):
+            return line.removeprefix("Mode: ").strip()
+    return ""
