@@ -1,7 +1,7 @@
 """The volumeclaim controller: gives every claim a volume and ends the volume after the claim.
 
-Started by `controllers.start`. Dynamic volumes are directories beneath `volumes_directory`: the kubelet makes them, here
-they are named, bound, and removed through `VolumeDirectories` once their claim is gone and the policy is Delete. A
+Started by `controllers.start`. Dynamic volumes are directories beneath `volumes_directory`: the kubelet makes them,
+here they are named, bound, and removed through `VolumeDirectories` once their claim is gone and the policy is Delete. A
 directory that we did not provision is never removed.
 """
 
@@ -267,7 +267,7 @@ class VolumeClaimController:
             if error.code == 404:
                 return False
             raise
-        return uid_of(claim) == reference["uid"]
+        return uid_of(claim) == str(reference["uid"])
 
     async def _reclaim(self, volume: Object) -> None:
         spec = volume.get("spec") or {}

@@ -1,0 +1,1 @@
+"""Pods to Nodes: at once by default, by a cluster's rules when strict."""
