@@ -27,6 +27,9 @@ from localset.controllers.statefulset.identity import (
 from localset.controllers.statefulset.revisions import template_of
 from localset.machinery.metadata import Object, is_being_deleted, name_of
 
+UPDATE_REASON = "update"
+"""`reason` of a DeletePod by the rolling update: the only deletions that the status counts ahead."""
+
 
 @dataclass(frozen=True)
 class CreateClaim:
@@ -366,6 +369,6 @@ class _Planner:
             self.replace(facts)
 
     def replace(self, facts: PodFacts) -> None:
-        self.step(DeletePod(facts.ordinal, facts.pod, "update"))
+        self.step(DeletePod(facts.ordinal, facts.pod, UPDATE_REASON))
         # Whatever the Pod's revision was (2.8); clamped before it is written.
         self.result.status["currentReplicas"] -= 1
