@@ -55,6 +55,7 @@ def write_in_place(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     """
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | _NO_LINK, mode)
     try:
+        os.fchmod(descriptor, mode)  # NB: the daemon's umask is 077, but a Pod's own user has to read these
         _write_all(descriptor, data)
         os.ftruncate(descriptor, len(data))
     finally:
@@ -135,9 +136,14 @@ def make_directory_beneath(directory: int, relative: str, *, mode: int = 0o755) 
     current = os.dup(directory)
     try:
         for element in safe_elements(relative):
-            with suppress(FileExistsError):
+            is_new = True
+            try:
                 os.mkdir(element, mode, dir_fd=current)
+            except FileExistsError:
+                is_new = False
             current = _step(current, element)
+            if is_new:
+                os.fchmod(current, mode)  # whatever the umask
     except BaseException:
         os.close(current)
         raise
