@@ -141,7 +141,8 @@ def test_quantities_take_numbers_as_text_and_ports_take_names_or_numbers() -> No
 
 
 @pytest.mark.parametrize(
-    "path", ["examples/nginx/web.yaml", "examples/zookeeper/zookeeper.yaml", "examples/zookeeper/zookeeper-v1beta1.yaml"]
+    "path",
+    ["examples/nginx/web.yaml", "examples/zookeeper/zookeeper.yaml", "examples/zookeeper/zookeeper-v1beta1.yaml"],
 )
 def test_the_example_manifests_pass_unchanged(path: str) -> None:
     documents = [document for document in yaml.safe_load_all((ROOT / path).read_text()) if document]
