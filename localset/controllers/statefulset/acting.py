@@ -124,10 +124,11 @@ class Actor:
         try:
             self._own.note(PODS, await write())
         except StatusError as error:
-            if verb == "delete" and error.code == 404:
-                return
-            # NB: a taken name is silent: a released Pod may hold it for long, and every retry would be an event.
-            if error.reason != "AlreadyExists":
+            if verb == "delete" and error.code in {404, 409}:
+                return  # Already gone, or another Pod of that name: the next sync sees which.
+            # NB: a taken name is silent: a released Pod may hold it for long, and every retry would be an event. So is
+            # a namespace that is going.
+            if error.reason != "AlreadyExists" and "NamespaceTerminating" not in str(error.details):
                 self._report(verb, name_of(pod), str(error))
             raise
         self._report(verb, name_of(pod), "")

@@ -1,21 +1,22 @@
-"""The hands of the StatefulSet controller: snapshot, plan, perform, write the status, prune.
+"""The StatefulSet controller: watches, queues and acts; `plan` decides (semantics 2).
 
-Started by `controllers.start`. One sync per set at a time. After every own write the sync waits until the caches have
-seen it, so that the next plan starts from what was really done. Follows Kubernetes' pkg/controller/statefulset.
+Started by daemon. Five workers, one sync per set at a time, and a sync ends only when the caches have seen what it
+wrote, so that the next one never acts on a stale copy. Nothing is remembered between syncs but derived facts: a lost
+event costs time, never correctness. It must never look at processes, and never delete a claim.
 """
 
-import asyncio
 import logging
-from collections.abc import Iterable
 
 from localset.base.clock import Clock
 from localset.base.tasks import Tasks
 from localset.base.workqueue import WorkQueue
-from localset.client.client import Client, PatchType
+from localset.client.client import Client
 from localset.client.events import EventRecorder
 from localset.client.informer import InformerFactory
-from localset.controllers.statefulset.hands import Hands
-from localset.controllers.statefulset.history import History
+from localset.controllers.statefulset import status as counting
+from localset.controllers.statefulset.acting import CLAIMS, PODS, Actor
+from localset.controllers.statefulset.claiming import SETS, Claimer
+from localset.controllers.statefulset.history import REVISIONS, History, prune, settle
 from localset.controllers.statefulset.identity import (
     KIND,
     PodFacts,
@@ -24,21 +25,21 @@ from localset.controllers.statefulset.identity import (
     facts_of,
     is_member,
     parse_pod_name,
+    replicas_of,
+    start_of,
 )
+from localset.controllers.statefulset.own_writes import OwnWrites
 from localset.controllers.statefulset.plan import Plan, Snapshot, plan
-from localset.controllers.statefulset.status import is_change
 from localset.machinery.errors import StatusError
 from localset.machinery.labels import Selector, selector_of
 from localset.machinery.metadata import (
     Key,
     Object,
     controller_of,
-    is_being_deleted,
     key_of,
     labels_of,
     name_of,
     namespace_of,
-    owner_reference,
     split_key,
     uid_of,
     version_of,
@@ -48,72 +49,78 @@ log = logging.getLogger(__name__)
 
 WORKERS = 5
 STATUS_ATTEMPTS = 5
-SETS = "statefulsets.apps"
+BY_CONTROLLER = "statefulset/controller"
+_OMITTED_WHEN_ZERO = ("readyReplicas", "currentReplicas", "updatedReplicas")
 
 
 class StatefulSetController:
-    """Keeps every StatefulSet's Pods, claims, revisions and status as the plan says."""
+    """Turns StatefulSets into Pods, claims and revisions."""
 
     def __init__(self, client: Client, clock: Clock, informers: InformerFactory) -> None:
-        """Take the shared informers; nothing runs before `start`."""
+        """Make a controller that reads from `informers`, shared with other controllers; `start` starts it."""
         self._client = client
         self._clock = clock
-        self._events = EventRecorder(client, clock, "statefulset-controller")
+        self._informers = informers
         self._sets = informers.of(SETS)
-        self._pods = informers.of("pods")
-        self._claims = informers.of("persistentvolumeclaims")
-        self._revisions = informers.of("controllerrevisions.apps")
-        self._pods.add_index("controller", index_by_controller)
-        self._pods.add_index("orphan", index_orphans_by_set)
-        self._revisions.add_index("owner", index_by_owner_or_namespace)
-        self._hands = Hands(client, self._pods, self._claims, self._events)
-        self._history = History(client, self._revisions)
+        self._pods = informers.of(PODS)
+        self._claims = informers.of(CLAIMS)
+        self._revisions = informers.of(REVISIONS)
+        self._events = EventRecorder(client, clock, "statefulset-controller")
         self._queue: WorkQueue[Key] = WorkQueue("statefulset", clock)
         self._tasks = Tasks("statefulset controller")
-        self._facts: dict[str, tuple[str, PodFacts]] = {}
+        self._facts: dict[str, tuple[str, str, PodFacts]] = {}
 
     async def start(self) -> None:
         """Return when the caches are filled and the workers run."""
-        informers = (self._sets, self._pods, self._claims, self._revisions)
-        await asyncio.gather(*(informer.start() for informer in informers))
+        for informer in (self._pods, self._revisions):
+            informer.add_index(BY_CONTROLLER, _controller_key)
         self._sets.add_handler(self._on_set)
         self._pods.add_handler(self._on_pod)
         self._claims.add_handler(self._on_claim)
+        for informer in (self._sets, self._pods, self._claims, self._revisions):
+            await informer.start()
         for number in range(WORKERS):
             self._tasks.spawn(self._queue.run(self._sync), f"worker {number}")
 
     async def aclose(self) -> None:
-        """Stop; a sync under way is cut between two writes, and the next start goes on from there."""
+        """Stop the workers and write the waiting events; the informers belong to whoever made them."""
         await self._tasks.aclose()
         await self._queue.aclose()
         await self._events.aclose()
 
-    # -- what wakes a sync --------------------------------------------------------------------------------------------
+    @property
+    def is_idle(self) -> bool:
+        """Tell whether no set waits or is worked on (back-off and timers aside)."""
+        return self._queue.is_idle
+
+    # -- triggers -----------------------------------------------------------------------------------------------------
 
     def _on_set(self, old: Object | None, new: Object | None) -> None:
-        self._queue.add(key_of(new or old or {}))
+        self._queue.add(key_of(_either(old, new)))
 
     def _on_pod(self, old: Object | None, new: Object | None) -> None:
-        if new is None and old is not None:
-            self._facts.pop(uid_of(old), None)
-        for pod in (old, new):
-            if pod is None:
-                continue
-            owner = controller_of(pod)
-            # NB: an orphan wakes the set of its name: it may be waiting to adopt it, or for the name to be free.
-            name = parse_pod_name(name_of(pod))[0] if owner is None else owner["name"]
-            if name and (owner is None or owner.get("kind") == KIND):
-                found = self._sets.get(namespace_of(pod), name)
-                if found is not None and (owner is None or owner.get("uid") == uid_of(found)):
-                    self._queue.add(key_of(found))
+        for obj in (old, new):
+            key = _set_key(obj)
+            if key is not None:
+                self._queue.add(key)
+        pod = _either(old, new)
+        if new is None:
+            self._facts.pop(uid_of(pod), None)
+        if controller_of(pod) is not None:
+            return
+        # An orphan may be for adoption; one that goes may have held the name that a set wants.
+        owner = self._sets.get(namespace_of(pod), parse_pod_name(name_of(pod))[0])
+        selector = _selector_or_none(owner) if owner is not None else None
+        if owner is not None and selector is not None and (new is None or selector.matches(labels_of(new))):
+            self._queue.add(key_of(owner))
 
     def _on_claim(self, old: Object | None, new: Object | None) -> None:
-        """A claim that has gone may be what a Pod's creation waits for (or what a pending Pod has lost)."""
+        # A claim that is gone may be what a Pod waits for: its successor has to be made first.
         if old is None or new is not None:
             return
-        name = name_of(old)
+        parent, ordinal = parse_pod_name(name_of(old))
         for owner in self._sets.list(namespace_of(old)):
-            if any(name.startswith(f"{name_of(t)}-{name_of(owner)}-") for t in claim_templates(owner)):
+            if ordinal >= 0 and any(f"{name_of(t)}-{name_of(owner)}" == parent for t in claim_templates(owner)):
                 self._queue.add(key_of(owner))
 
     # -- one sync -----------------------------------------------------------------------------------------------------
@@ -122,149 +129,110 @@ class StatefulSetController:
         owner = self._sets.get(*split_key(key))
         if owner is None:
             return
-        selector = selector_of(owner["spec"].get("selector"))
-        if selector.is_empty:
-            log.warning("%s has an empty selector; left alone", key)
+        selector = _selector_or_none(owner)
+        if selector is None:
+            log.error("StatefulSet %s has a selector that cannot be understood; it is left alone", key)
             return
-        live = _LiveCheck(self._client, owner)
-        revisions = await self._history.claim(owner, selector, live)
-        pods = await self._claim_pods(owner, selector, live)
+        own = OwnWrites()
         try:
-            current, update, collisions = await self._history.choose(owner, revisions)
-            snapshot = Snapshot(owner, pods, self._claims_of(owner, pods), current, update, self._clock.now())
-            result = plan(snapshot)
-            try:
-                await self._hands.perform(owner, result.steps)
-            finally:
-                await self._write_status(owner, result, collisions)
-            if result.again_in_seconds is not None:
-                self._queue.add_after(key, result.again_in_seconds)
+            await self._sync_set(key, owner, selector, own)
         finally:
-            await self._history.prune(owner, {facts.revision for facts in pods})
+            await own.are_seen(self._informers)
+
+    async def _sync_set(self, key: Key, owner: Object, selector: Selector, own: OwnWrites) -> None:
+        claimer = Claimer(self._client, own, owner, selector)
+        ours, orphans = f"uid {uid_of(owner)}", f"orphans of {namespace_of(owner)}"
+        owned = await claimer.revisions(
+            [*self._revisions.by_index(BY_CONTROLLER, ours), *self._revisions.by_index(BY_CONTROLLER, orphans)]
+        )
+        candidates = [
+            *self._pods.by_index(BY_CONTROLLER, ours),
+            *(pod for pod in self._pods.by_index(BY_CONTROLLER, orphans) if is_member(pod, owner)),
+        ]
+        pods = [self._facts_of(pod, owner) for pod in await claimer.pods(candidates)]
+        history = await settle(self._client, own, owner, owned)
+        decided = plan(
+            Snapshot(owner, pods, self._claims_of(owner, pods), history.current, history.update, self._clock.now())
+        )
+        try:
+            error = await Actor(self._client, self._events, own, owner).perform(decided)
+            await self._write_status(owner, decided, history, own)
+        finally:
+            await prune(self._client, own, owner, history, pods)
+        if error is not None:
+            raise error
+        if decided.again_in_seconds is not None:
+            self._queue.add_after(key, decided.again_in_seconds)
 
     def _facts_of(self, pod: Object, owner: Object) -> PodFacts:
         known = self._facts.get(uid_of(pod))
-        if known is not None and known[0] == version_of(pod):
-            return known[1]
+        if known is not None and known[:2] == (version_of(pod), uid_of(owner)):
+            return known[2]
         facts = facts_of(pod, owner)
-        self._facts[uid_of(pod)] = (version_of(pod), facts)
+        if self._pods.get(namespace_of(pod), name_of(pod)) is pod:
+            self._facts[uid_of(pod)] = (version_of(pod), uid_of(owner), facts)
         return facts
-
-    async def _claim_pods(self, owner: Object, selector: Selector, live: "_LiveCheck") -> list[PodFacts]:
-        claimed: list[PodFacts] = []
-        for pod in self._pods.by_index("controller", uid_of(owner)):
-            if is_member(pod, owner) and selector.matches(labels_of(pod)):
-                claimed.append(self._facts_of(pod, owner))
-            elif not is_being_deleted(owner):
-                await self._release(owner, pod)
-        for pod in self._pods.by_index("orphan", f"{namespace_of(owner)}/{name_of(owner)}"):
-            if is_being_deleted(pod) or is_being_deleted(owner) or not selector.matches(labels_of(pod)):
-                continue
-            if await live.allows_adoption():
-                adopted = await self._adopt(owner, pod)
-                if adopted is not None:
-                    claimed.append(self._facts_of(adopted, owner))
-        return claimed
-
-    async def _adopt(self, owner: Object, pod: Object) -> Object | None:
-        reference = owner_reference(owner, "apps/v1", KIND)
-        patch = {"metadata": {"uid": uid_of(pod), "ownerReferences": [reference]}}
-        try:
-            adopted = await self._client.patch("pods", namespace_of(pod), name_of(pod), patch, PatchType.STRATEGIC)
-        except StatusError as error:
-            if error.code == 404:
-                return None
-            raise
-        await self._pods.wait_until_seen(version_of(adopted))
-        return adopted
-
-    async def _release(self, owner: Object, pod: Object) -> None:
-        reference = {"$patch": "delete", "uid": uid_of(owner)}
-        patch = {"metadata": {"uid": uid_of(pod), "ownerReferences": [reference]}}
-        try:
-            released = await self._client.patch("pods", namespace_of(pod), name_of(pod), patch, PatchType.STRATEGIC)
-        except StatusError as error:
-            if error.code in {404, 422}:
-                return
-            raise
-        await self._pods.wait_until_seen(version_of(released))
 
     def _claims_of(self, owner: Object, pods: list[PodFacts]) -> dict[str, Object]:
         templates = claim_templates(owner)
         if not templates:
             return {}
-        start = int((owner["spec"].get("ordinals") or {}).get("start") or 0)
-        ordinals = {facts.ordinal for facts in pods} | set(range(start, start + int(owner["spec"].get("replicas", 1))))
-        found: dict[str, Object] = {}
-        for ordinal in ordinals:
-            for template in templates:
-                name = claim_name(template, name_of(owner), ordinal)
-                claim = self._claims.get(namespace_of(owner), name)
-                if claim is not None:
-                    found[name] = claim
-        return found
+        ordinals = {facts.ordinal for facts in pods} | set(range(start_of(owner), start_of(owner) + replicas_of(owner)))
+        names = (claim_name(template, name_of(owner), ordinal) for ordinal in ordinals for template in templates)
+        found = ((name, self._claims.get(namespace_of(owner), name)) for name in names)
+        return {name: claim for name, claim in found if claim is not None}
 
-    async def _write_status(self, owner: Object, result: Plan, collisions: int) -> None:
-        """Write what differs, and only then. A conflict is tried again on the fresh object with the same counters."""
-        if not is_change(owner.get("status") or {}, result.status):
+    async def _write_status(self, owner: Object, decided: Plan, history: History, own: OwnWrites) -> None:
+        """Write the counted status when it says something new; on a conflict again over the newest set."""
+        if not counting.is_change(owner.get("status") or {}, decided.status):
             return
+        target = owner
         for attempt in range(STATUS_ATTEMPTS):
-            # Conditions are clients' business (semantics 7): they stay as they are.
-            status = {**(owner.get("status") or {}), **result.status, "collisionCount": collisions}
-            changed = {**owner, "status": status}
+            status = {k: v for k, v in decided.status.items() if v or k not in _OMITTED_WHEN_ZERO}
+            status["collisionCount"] = history.collision_count
+            conditions = (target.get("status") or {}).get("conditions")
+            if conditions:
+                # Conditions are clients' business: they outlive our counters.
+                status["conditions"] = conditions
             try:
-                written = await self._client.update_status(SETS, changed)
+                own.note(SETS, await self._client.update_status(SETS, {**target, "status": status}))
             except StatusError as error:
                 if error.code == 404:
                     return
-                if error.code != 409 or attempt == STATUS_ATTEMPTS - 1:
+                if error.reason != "Conflict" or attempt == STATUS_ATTEMPTS - 1:
                     raise
-                fresh = await self._client.get(SETS, namespace_of(owner), name_of(owner))
-                if uid_of(fresh) != uid_of(owner):
-                    return
-                owner = fresh
             else:
-                await self._sets.wait_until_seen(version_of(written))
+                return
+            try:
+                target = await self._client.get(SETS, namespace_of(owner), name_of(owner))
+            except StatusError as error:
+                if error.code == 404:
+                    return
+                raise
+            if uid_of(target) != uid_of(owner):
                 return
 
 
-class _LiveCheck:
-    """Asks the store itself, once per sync, whether the set may adopt: the same uid, and not being deleted."""
-
-    def __init__(self, client: Client, owner: Object) -> None:
-        self._client = client
-        self._owner = owner
-        self._answer: bool | None = None
-
-    async def allows_adoption(self) -> bool:
-        if self._answer is None:
-            try:
-                fresh = await self._client.get(SETS, namespace_of(self._owner), name_of(self._owner))
-            except StatusError as error:
-                if error.code != 404:
-                    raise
-                self._answer = False
-            else:
-                self._answer = uid_of(fresh) == uid_of(self._owner) and not is_being_deleted(fresh)
-        return self._answer
+def _either(old: Object | None, new: Object | None) -> Object:
+    obj = new if new is not None else old
+    assert obj is not None
+    return obj
 
 
-def index_by_controller(pod: Object) -> Iterable[str]:
-    """Index Pods by the uid of what controls them."""
-    owner = controller_of(pod)
-    if owner is not None:
-        yield str(owner.get("uid"))
+def _selector_or_none(owner: Object) -> Selector | None:
+    try:
+        return selector_of(owner["spec"].get("selector"))
+    except StatusError:
+        return None
 
 
-def index_orphans_by_set(pod: Object) -> Iterable[str]:
-    """Index Pods that nothing controls by the set that their name speaks of."""
-    if controller_of(pod) is None:
-        parent = parse_pod_name(name_of(pod))[0]
-        if parent:
-            yield f"{namespace_of(pod)}/{parent}"
+def _set_key(obj: Object | None) -> Key | None:
+    controller = controller_of(obj) if obj is not None else None
+    if obj is None or controller is None or controller.get("kind") != KIND:
+        return None
+    return Key(f"{namespace_of(obj)}/{controller.get('name')}")
 
 
-def index_by_owner_or_namespace(revision: Object) -> Iterable[str]:
-    """Index revisions by the uid of what controls them; orphans by `namespace/`."""
-    owner = controller_of(revision)
-    yield str(owner.get("uid")) if owner is not None else f"{namespace_of(revision)}/"
+def _controller_key(obj: Object) -> list[str]:
+    controller = controller_of(obj)
+    return [f"orphans of {namespace_of(obj)}" if controller is None else f"uid {controller.get('uid')}"]

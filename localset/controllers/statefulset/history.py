@@ -1,16 +1,16 @@
-"""Keeping a set's ControllerRevisions: adopt, choose, create, renumber, prune (semantics 1.7).
+"""Storing the history of a set's template: create, renumber and prune ControllerRevisions (semantics 1.7).
 
-Called by the controller of this room; `revisions` decides. Follows Kubernetes' pkg/controller/history and
-stateful_set_control.go (getStatefulSetRevisions).
+Called by controller, once per sync; what is the same and which is chosen is decided in `revisions` (pure).
+It writes nothing for a set that is being deleted: the garbage collector is taking its revisions away then.
 """
 
-from typing import Protocol
+from typing import NamedTuple
 
 from localset.apis import scheme
 from localset.apis.resources import BY_NAME
-from localset.client.client import Client, DeleteOptions, PatchType
-from localset.client.informer import Informer
-from localset.controllers.statefulset.identity import API_VERSION, KIND
+from localset.client.client import Client, DeleteOptions
+from localset.controllers.statefulset.identity import PodFacts
+from localset.controllers.statefulset.own_writes import OwnWrites
 from localset.controllers.statefulset.revisions import (
     choose_current,
     choose_update,
@@ -22,118 +22,77 @@ from localset.controllers.statefulset.revisions import (
     to_prune,
 )
 from localset.machinery.errors import StatusError
-from localset.machinery.labels import Selector
-from localset.machinery.metadata import (
-    Object,
-    copy_of,
-    is_being_deleted,
-    labels_of,
-    name_of,
-    namespace_of,
-    owner_reference,
-    uid_of,
-    version_of,
-)
+from localset.machinery.metadata import Object, copy_of, is_being_deleted, name_of, namespace_of, uid_of
 
 REVISIONS = "controllerrevisions.apps"
 DEFAULT_LIMIT = 10
+_MOST_COLLISIONS = 100
 
 
-class AdoptionCheck(Protocol):
-    """Asks the store itself whether the set may still adopt."""
+class History(NamedTuple):
+    """The set's revisions in order, the two that matter, and status.collisionCount as it is now."""
 
-    async def allows_adoption(self) -> bool:
-        """Return True for the same uid without a deletionTimestamp."""
-        ...
+    revisions: list[Object]
+    current: Object
+    update: Object
+    collision_count: int
 
 
-class History:
-    """All sets' revisions over one informer (index `owner`: uid of the controller, or `namespace/` of orphans)."""
-
-    def __init__(self, client: Client, revisions: Informer) -> None:
-        """Take the shared informer of ControllerRevisions."""
-        self._client = client
-        self._revisions = revisions
-
-    async def claim(self, owner: Object, selector: Selector, live: AdoptionCheck) -> list[Object]:
-        """Return the set's revisions, oldest first; matching orphans are adopted."""
-        found = list(self._revisions.by_index("owner", uid_of(owner)))
-        for orphan in self._revisions.by_index("owner", f"{namespace_of(owner)}/"):
-            if is_being_deleted(owner) or is_being_deleted(orphan) or not selector.matches(labels_of(orphan)):
-                continue
-            if await live.allows_adoption():
-                reference = owner_reference(owner, API_VERSION, KIND)
-                found.append(
-                    await self._patch(orphan, {"metadata": {"uid": uid_of(orphan), "ownerReferences": [reference]}})
-                )
-        return in_order(found)
-
-    async def choose(self, owner: Object, revisions: list[Object]) -> tuple[Object, Object, int]:
-        """Return (current, update, collision count); creates or renumbers the update revision when it must."""
-        collisions = int((owner.get("status") or {}).get("collisionCount") or 0)
-        proposed = new_revision(owner, 1, collisions)
-        newest = revisions[-1] if revisions else None
-        is_known = newest is not None and is_same(newest, proposed)
-        defaulted = None if newest is None or is_known else _with_todays_defaults(owner, newest)
-        choice = choose_update(revisions, proposed, defaulted)
-        if choice.existing is not None:
-            update = choice.existing
-        elif choice.renumber is not None:
-            update = await self._patch(choice.renumber, {"revision": choice.next_number})
-        elif is_being_deleted(owner) and newest is not None:
-            update = newest  # A set that is going makes no history any more.
+async def settle(client: Client, own: OwnWrites, owner: Object, owned: list[Object]) -> History:
+    """Make the stored history name the set's present template; return it. StatusError as the API answers."""
+    revisions = in_order(owned)
+    collisions = int((owner.get("status") or {}).get("collisionCount") or 0)
+    proposed = new_revision(owner, 1, collisions)
+    choice = choose_update(revisions, proposed, _with_todays_defaults(owner, revisions))
+    if choice.existing is not None:
+        update = choice.existing
+    elif is_being_deleted(owner):
+        update = choice.renumber or proposed
+    else:
+        if choice.renumber is not None:
+            changed = {**choice.renumber, "revision": choice.next_number}
+            update = own.note(REVISIONS, await client.update(REVISIONS, changed))
         else:
-            update, collisions = await self._create(owner, choice.next_number, collisions)
-        return choose_current(revisions, owner, update), update, collisions
-
-    async def prune(self, owner: Object, in_use: set[str]) -> None:
-        """Delete the oldest revisions that nothing uses, beyond revisionHistoryLimit."""
-        revisions = self._revisions.by_index("owner", uid_of(owner))
-        status = owner.get("status") or {}
-        limit = owner["spec"].get("revisionHistoryLimit")
-        limit = DEFAULT_LIMIT if limit is None else int(limit)
-        if limit < 0 or len(revisions) <= limit:
-            return
-        # NB: the cached set's status may be one sync old: the newest revision counts as in use whatever it says.
-        live = in_use | {status.get("currentRevision", ""), status.get("updateRevision", "")}
-        live |= {name_of(in_order(revisions)[-1])}
-        for spare in to_prune(revisions, live, limit):
-            try:
-                await self._client.delete(
-                    REVISIONS, namespace_of(spare), name_of(spare), DeleteOptions(uid=uid_of(spare))
-                )
-            except StatusError as error:
-                if error.code not in {404, 409}:
-                    raise
-
-    async def _patch(self, revision: Object, patch: Object) -> Object:
-        written = await self._client.patch(REVISIONS, namespace_of(revision), name_of(revision), patch, PatchType.MERGE)
-        await self._revisions.wait_until_seen(version_of(written))
-        return written
-
-    async def _create(self, owner: Object, number: int, collisions: int) -> tuple[Object, int]:
-        hash_label = new_revision(owner, number, collisions)["metadata"]["labels"]
-        while True:
-            revision = new_revision(owner, number, collisions)
-            # NB: after a collision the name changes, the hash label keeps its first value (semantics 1.7).
-            revision["metadata"]["labels"] = hash_label
-            try:
-                created = await self._client.create(REVISIONS, revision)
-            except StatusError as error:
-                if error.reason != "AlreadyExists":
-                    raise
-                existing = await self._client.get(REVISIONS, namespace_of(owner), name_of(revision))
-                if is_same(existing, revision):
-                    return existing, collisions
-                collisions += 1
-            else:
-                await self._revisions.wait_until_seen(version_of(created))
-                return created, collisions
+            update, collisions = await _create(client, own, owner, choice.next_number, collisions)
+        revisions = in_order([*(r for r in revisions if name_of(r) != name_of(update)), update])
+    return History(revisions, choose_current(revisions, owner, update), update, collisions)
 
 
-def _with_todays_defaults(owner: Object, revision: Object) -> Object:
-    """Return the revision as it would be stored today: a new default alone must not roll a set."""
-    restored = copy_of(owner)
-    restored["spec"]["template"] = copy_of(template_of(revision))
-    restored = scheme.default(BY_NAME["statefulsets.apps"], restored)
-    return {**revision, "data": data_of(restored)}
+def _with_todays_defaults(owner: Object, revisions: list[Object]) -> Object | None:
+    """Return the newest revision as it would be made today, so that new defaults alone roll nothing."""
+    if not revisions or is_same(revisions[-1], {"data": data_of(owner)}):
+        return None
+    patched = {**owner, "spec": {**owner["spec"], "template": copy_of(template_of(revisions[-1]))}}
+    return {"data": data_of(scheme.default(BY_NAME["statefulsets.apps"], patched))}
+
+
+async def _create(client: Client, own: OwnWrites, owner: Object, number: int, collisions: int) -> tuple[Object, int]:
+    labels = new_revision(owner, number, collisions)["metadata"]["labels"]
+    for count in range(collisions, collisions + _MOST_COLLISIONS):
+        fresh = new_revision(owner, number, count)
+        # After a collision the name changes; the hash label keeps its first value.
+        fresh["metadata"]["labels"] = labels
+        try:
+            return own.note(REVISIONS, await client.create(REVISIONS, fresh)), count
+        except StatusError as error:
+            if error.reason != "AlreadyExists":
+                raise
+        present = await client.get(REVISIONS, namespace_of(owner), name_of(fresh))
+        if is_same(present, fresh):
+            return present, count
+    raise StatusError(409, "Conflict", f"no free name for a revision of {name_of(owner)}")
+
+
+async def prune(client: Client, own: OwnWrites, owner: Object, history: History, pods: list[PodFacts]) -> None:
+    """Delete the oldest revisions that nothing uses, beyond revisionHistoryLimit."""
+    if is_being_deleted(owner):
+        return
+    limit = owner["spec"].get("revisionHistoryLimit")
+    live = {name_of(history.current), name_of(history.update), *(facts.revision for facts in pods)}
+    for revision in to_prune(history.revisions, live, DEFAULT_LIMIT if limit is None else int(limit)):
+        options = DeleteOptions(uid=uid_of(revision))
+        try:
+            own.note(REVISIONS, await client.delete(REVISIONS, namespace_of(owner), name_of(revision), options))
+        except StatusError as error:
+            if error.code not in {404, 409}:
+                raise
