@@ -1,7 +1,7 @@
 """Names without DNS: the Pods' hosts files, kept current from Endpoints.
 
-`HostsTable` is pure: lines of fixed length per namespace, of which a readiness change flips one byte (`#` or a space in
-front), so that a change costs one `pwrite` per file and a reader never sees half a line. `HostsFiles` owns the files.
+`HostsTable` is pure: lines of fixed length per namespace, of which a readiness change flips one byte (`#` over the
+first of the address: the JVM's reader takes no blank in front), so that a change costs one `pwrite` per file and a reader never sees half a line. `HostsFiles` owns the files.
 Files are bind-mounted, so they are written in place and never renamed (runtime.md 1.5); the JVM reads names
 case-sensitively and takes the first of a line as the reverse name, hence the full name first.
 """
@@ -71,9 +71,9 @@ class HostsTable:
                 continue
             self._live.add(entry)
             if entry in self._offsets:
-                writes.append(self._mark(entry, b" "))
+                writes.append(self._mark(entry, entry.address[:1].encode()))
             else:
-                line = b" " + entry.line(self._namespace, self._domain).encode() + b"\n"
+                line = entry.line(self._namespace, self._domain).encode() + b"\n"
                 self._offsets[entry] = len(self.content)
                 writes.append((len(self.content), line))
                 self.content += line
@@ -94,7 +94,7 @@ class HostsTable:
         self.content.clear()
         for entry in live:
             self._offsets[entry] = len(self.content)
-            self.content += b" " + entry.line(self._namespace, self._domain).encode() + b"\n"
+            self.content += entry.line(self._namespace, self._domain).encode() + b"\n"
 
 
 @dataclass

@@ -268,7 +268,7 @@ async def test_nothing_is_written_when_nothing_changes(registry, controller, kub
     poked = await registry.patch(SETS, "default", "web", poke, PatchType.MERGE)
     await informers.of(SETS).wait_until_seen(poked["metadata"]["resourceVersion"])
     async with asyncio.timeout(5):
-        while not controller.is_idle:
+        while not controller.is_idle:  # noqa: ASYNC110 - the queue has no event for being idle
             await asyncio.sleep(0)
     assert await registry.get(SETS, "default", "web") == poked
     assert (await registry.list("pods", "default")).items == before[1]
