@@ -64,7 +64,7 @@ template B → -2 | 3/3/2/0 A/B
 """
 
 TRACES = {
-    "T2 without rollingUpdate": (lambda: up(), T2),
+    "T2 without rollingUpdate": (up, T2),
     "T2 with partition 0": (lambda: up(strategy=PARTITION_0), T2),
     "T1 create": (
         lambda: World(make_set()),
@@ -109,7 +109,7 @@ TRACES = {
         """,
     ),
     "T4 scale down": (
-        lambda: up(),
+        up,
         """
         N 1 → -2 | 3/3/3/3
         2 gone → -1 | 2/2/2/2
@@ -117,7 +117,7 @@ TRACES = {
         """,
     ),
     "T4b scale down is blocked by two unready": (
-        lambda: up(),
+        up,
         """
         1 NotReady, 2 NotReady, N 1 → . | 3/1/3/3
         2 Ready → -2 | 3/2/3/3
@@ -126,7 +126,7 @@ TRACES = {
         """,
     ),
     "T4c the only unready goes at once": (
-        lambda: up(),
+        up,
         """
         2 NotReady, N 2 → -2 | 3/2/3/3
         2 gone → . | 2/2/2/2
@@ -190,7 +190,7 @@ TRACES = {
         """,
     ),
     "T9 predecessor dies": (
-        lambda: up(),
+        up,
         """
         2 NotReady → . | 3/2/3/3
         delete 0 → .
@@ -200,7 +200,7 @@ TRACES = {
         """,
     ),
     "T10 a failed Pod is replaced": (
-        lambda: up(),
+        up,
         """
         1 Failed → -1 | 3/2/3/3
         1 gone → +1@A | 2/2/2/2
