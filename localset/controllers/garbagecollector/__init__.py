@@ -1,0 +1,1 @@
+"""Deleting what nobody owns any more: `plan` decides (pure), `controller` deletes."""
