@@ -69,3 +69,11 @@ def daemon_lock(data_directory: Path) -> Path:
 def daemon_log(data_directory: Path) -> Path:
     """Return the file that a background daemon's messages go to."""
     return data_directory / "daemon.log"
+
+
+def import_path() -> str | None:
+    """Return the PYTHONPATH that another process of ours needs to import this very package, or None for none."""
+    given = os.environ.get("PYTHONPATH", "")
+    tree = source_tree()
+    parts = [part for part in ([str(tree)] if tree else []) + given.split(os.pathsep) if part]
+    return os.pathsep.join(dict.fromkeys(parts)) or None

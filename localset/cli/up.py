@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from localset.base.directories import daemon_log, source_tree
+from localset.base.directories import daemon_log, import_path
 from localset.cli.context import Context
 from localset.cli.output import fail, put, say
 from localset.cli.transport import DaemonNotRunningError
@@ -80,9 +80,9 @@ def start_daemon(context: Context, arguments: list[str]) -> None:
     reading, writing = os.pipe()
     os.set_inheritable(writing, True)  # noqa: FBT003 - the function's own signature
     environment = dict(os.environ)
-    tree = source_tree()
-    if tree is not None:
-        environment["PYTHONPATH"] = str(tree)
+    path = import_path()
+    if path is not None:
+        environment["PYTHONPATH"] = path
     argv = [
         sys.executable,
         "-m",

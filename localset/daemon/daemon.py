@@ -18,7 +18,7 @@ from localset import __version__
 from localset.apiserver.application import make_application
 from localset.apiserver.listener import UnixListener
 from localset.base.clock import SystemClock
-from localset.base.directories import api_socket, source_tree
+from localset.base.directories import api_socket, import_path
 from localset.base.files import make_private_directory
 from localset.base.log import LoopErrors, set_up
 from localset.base.tasks import Tasks
@@ -223,9 +223,9 @@ class Daemon:
                 "LOGNAME",
             }
         }
-        tree = source_tree()
-        if tree is not None:
-            environment["PYTHONPATH"] = str(tree)
+        path = import_path()
+        if path is not None:
+            environment["PYTHONPATH"] = path
         argv = [sys.executable, "-m", "localset", *self._settings.arguments()]
         await self._runtime.set_daemon(argv, environment, "/", restart=not self._settings.is_foreground)
 
