@@ -1,17 +1,23 @@
 """A real localset in a data directory of its own, driven by its command line as a person would."""
 
+import atexit
+import functools
 import json
 import os
 import pwd
+import shutil
 import socket
 import subprocess
 import sys
+import sysconfig
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SEED = CHECKOUT.parent / "shared" / "seed"
@@ -30,6 +36,36 @@ def until(what: Callable[[], Any], seconds: float = 30.0, why: str = "") -> Any:
         time.sleep(0.05)
 
 
+def _can(user: str, *command: str) -> bool:
+    entry = pwd.getpwnam(user)
+    done = subprocess.run(
+        command, user=entry.pw_uid, group=entry.pw_gid, extra_groups=[], capture_output=True, check=False, cwd="/"
+    )
+    return done.returncode == 0
+
+
+@functools.cache
+def surroundings(user: str | None) -> tuple[str, str]:
+    """Return (interpreter, PYTHONPATH) that `user` may use: root's own pyenv and checkout may be closed to him."""
+    packages = sysconfig.get_paths()["purelib"]
+    if user is None:
+        return sys.executable, f"{CHECKOUT}{os.pathsep}{packages}"
+    wanted = f"import sys; sys.exit(sys.version_info[:2] != {sys.version_info[:2]})"
+    python = next((p for p in (sys.executable, "/usr/bin/python3") if _can(user, p, "-c", wanted)), None)
+    if python is None:
+        pytest.skip(f"no Python {sys.version_info.major}.{sys.version_info.minor} that an ordinary user may run")
+    if _can(user, "ls", str(CHECKOUT / "localset"), packages):
+        return python, f"{CHECKOUT}{os.pathsep}{packages}"
+    copy = Path(tempfile.mkdtemp(prefix="localset-code-"))
+    atexit.register(shutil.rmtree, copy, ignore_errors=True)
+    shutil.copytree(CHECKOUT / "localset", copy / "localset", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        packages, copy / "packages", ignore=shutil.ignore_patterns("__pycache__", "mypy*", "hypothesis*", "ruff*")
+    )
+    subprocess.run(["chmod", "-R", "go+rX", str(copy)], check=True)
+    return python, f"{copy}{os.pathsep}{copy / 'packages'}"
+
+
 class House:
     """One data directory and the command line on it, perhaps as another user."""
 
@@ -38,24 +74,35 @@ class House:
         self.user = user
         self.isolation = isolation
 
-    def run(self, *words: str, check: bool = True, stdin: str | None = None, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *words: str, check: bool = True, stdin: str | None = None, timeout: float = 120
+    ) -> subprocess.CompletedProcess[str]:
         """Run one command."""
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("LOCALSET", "XDG_"))}
         environment["LOCALSET_DATA_DIR"] = str(self.data)
-        environment["PYTHONPATH"] = str(CHECKOUT)
+        python, environment["PYTHONPATH"] = surroundings(self.user)
         identity: dict[str, Any] = {}
         if self.user:
             entry = pwd.getpwnam(self.user)
             environment["HOME"] = entry.pw_dir
             identity = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
         done = subprocess.run(
-            [sys.executable, "-m", "localset", *words], env=environment, cwd="/", input=stdin, text=True,
-            capture_output=True, timeout=timeout, check=False, **identity,
+            [python, "-m", "localset", *words],
+            env=environment,
+            cwd="/",
+            input=stdin,
+            text=True,
+            capture_output=True,
+            timeout=timeout,
+            check=False,
+            **identity,
         )
         if check and done.returncode != 0:
             log = self.data / "daemon.log"
             tail = log.read_text()[-4000:] if log.exists() else ""
-            raise AssertionError(f"{words} exited {done.returncode}\n{done.stdout}\n{done.stderr}\n--- daemon.log\n{tail}")
+            raise AssertionError(
+                f"{words} exited {done.returncode}\n{done.stdout}\n{done.stderr}\n--- daemon.log\n{tail}"
+            )
         return done
 
     def up(self) -> None:

@@ -18,7 +18,9 @@ FIVE = Path(__file__).parent / "manifests" / "five.yaml"
 class Ensemble:
     """A set of ZooKeepers in a house."""
 
-    def __init__(self, house: House, name: str, replicas: int = 3, namespace: str = "default", port: int = 2181) -> None:
+    def __init__(
+        self, house: House, name: str, replicas: int = 3, namespace: str = "default", port: int = 2181
+    ) -> None:
         self.house, self.name, self.replicas, self.namespace, self.port = house, name, replicas, namespace, port
 
     def addresses(self) -> dict[str, str]:
@@ -70,7 +72,7 @@ class Ensemble:
 
 def _apply(house: House, manifest: Path) -> None:
     house.up()
-    house.run("apply", "-f", str(manifest), "--wait", "--timeout", "60")
+    house.run("apply", "-f", "-", "--wait", "--timeout", "60", stdin=manifest.read_text())
 
 
 def _life(house: House, manifest: Path, ensemble: Ensemble) -> None:
@@ -85,7 +87,11 @@ def _life(house: House, manifest: Path, ensemble: Ensemble) -> None:
 
     name, pid = ensemble.leader_pid()
     os.kill(pid, signal.SIGKILL)
-    until(lambda: role(addresses[name], ensemble.port) in {"leader", "follower"} and ensemble.has_quorum(), 30, "a new leader")
+    until(
+        lambda: role(addresses[name], ensemble.port) in {"leader", "follower"} and ensemble.has_quorum(),
+        30,
+        "a new leader",
+    )
     until(ensemble.is_ready, 30, "the killed member is Ready again")
     assert ensemble.addresses() == addresses
     assert ensemble.read(int(name.rpartition("-")[2]), "/proof") == b"written through 0"
