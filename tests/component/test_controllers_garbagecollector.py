@@ -8,6 +8,7 @@ from localset.client.client import DeleteOptions, PatchType, Propagation
 from localset.client.informer import InformerFactory
 from localset.controllers.disruption.controller import DisruptionController
 from localset.controllers.garbagecollector.controller import GarbageCollector
+from localset.controllers.statefulset.controller import StatefulSetController
 from localset.machinery.errors import StatusError
 from localset.machinery.metadata import owner_reference
 
@@ -162,3 +163,31 @@ async def test_a_pod_is_never_collected_before_the_store_itself_says_that_the_ow
     with pytest.raises(StatusError):
         await registry.get("configmaps", "default", "child-20")
     assert len((await registry.list("configmaps", "default")).items) == 21
+
+
+async def test_deleting_a_set_takes_its_pods_and_revisions_and_leaves_its_claims(registry, clock, informers, collector):
+    sets = StatefulSetController(registry, clock, informers)
+    await sets.start()
+    labels = {"app": "web"}
+    claim = {"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"]}}
+    claim["spec"]["resources"] = {"requests": {"storage": "1Gi"}}
+    spec = {
+        "replicas": 3,
+        "podManagementPolicy": "Parallel",
+        "serviceName": "web",
+        "selector": {"matchLabels": labels},
+        "template": {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "host"}]}},
+        "volumeClaimTemplates": [claim],
+    }
+    metadata = {"namespace": "default", "name": "web"}
+    try:
+        await registry.create(
+            "statefulsets.apps", {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": metadata, "spec": spec}
+        )
+        await reach(registry, "pods", lambda o: len(o) == 3)
+        await registry.delete("statefulsets.apps", "default", "web")
+        await reach(registry, "pods", lambda o: not o)
+        await reach(registry, "controllerrevisions.apps", lambda o: not o)
+        assert len((await registry.list("persistentvolumeclaims", "default")).items) == 3
+    finally:
+        await sets.aclose()
