@@ -1,4 +1,7 @@
-"""Predicates over Pods, as the controllers' sources read. Pure; the rules of writing are in `podspec` and `podstrategy`."""
+"""Predicates over Pods, which read as the controllers' sources do.
+
+Called by every controller, kubelet and DNS. Pure; the rules of writing are in `podspec` and `podstrategy`.
+"""
 
 from datetime import datetime
 from typing import Any
@@ -42,7 +45,7 @@ def ready_since(pod: Object) -> datetime | None:
     condition = condition_of(pod, "Ready")
     if condition is None or condition.get("status") != "True" or not condition.get("lastTransitionTime"):
         return None
-    return datetime.fromisoformat(str(condition["lastTransitionTime"]).replace("Z", "+00:00"))
+    return datetime.fromisoformat(str(condition["lastTransitionTime"]))
 
 
 def hostname_of(pod: Object) -> str:

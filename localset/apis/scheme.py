@@ -1,8 +1,9 @@
 """From a request's object to a stored one and back.
 
-decode: type-check and prune by the published schema, default *as the request's version*, convert to the storage version. encode:
-the way back. Called by registry and apiserver; pure, never changes its input (statefulset-semantics.md 1.3 says why the order
-matters: rewriting apiVersion first would turn OnDelete into RollingUpdate).
+decode: type-check and prune by the published schema, default *as the request's version*, convert to the storage
+version. encode: the way back. Called by registry and apiserver; pure, never changes its input.
+statefulset-semantics.md 1.3 says why the order matters: rewriting apiVersion first would turn OnDelete into
+RollingUpdate.
 """
 
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from localset.apis.schema.types import check, patch_rules
 from localset.apis.strategy import Strategy
 from localset.machinery.errors import bad_request
 from localset.machinery.metadata import Object, copy_of
-from localset.machinery.patch import PatchSchema
+from localset.machinery.strategic_patch import PatchSchema
 
 
 class FieldValidation(StrEnum):

@@ -188,3 +188,14 @@ def go_quote(value: Any) -> str:
     if value is None:
         return "null"
     return str(value)
+
+
+def go_print(value: Any) -> str:
+    """Return a JSON value as Go's %v prints it: `map[image:i:3 name:c]`, `[a b]`."""
+    if isinstance(value, dict):
+        return "map[" + " ".join(f"{key}:{go_print(value[key])}" for key in sorted(value)) + "]"
+    if isinstance(value, list):
+        return "[" + " ".join(go_print(item) for item in value) + "]"
+    if value is None:
+        return "<nil>"
+    return go_quote(value) if isinstance(value, bool) else str(value)

@@ -1,7 +1,7 @@
 """Reading and comparing object metadata.
 
-Objects are plain JSON dicts in wire spelling (design 3.1). NB: an object that came from a Client is shared: never change it
-in place, `copy_of` it first.
+Objects are plain JSON dicts in wire spelling (design 3.1). NB: an object that came from a Client is shared: never
+change it in place, `copy_of` it first.
 """
 
 from typing import Any, NewType

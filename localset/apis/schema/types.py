@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from localset.apis.resources import BY_KIND
 from localset.machinery.errors import StatusError, bad_request
-from localset.machinery.patch import PatchRule
+from localset.machinery.strategic_patch import PatchRule
 
 SCHEMA_MINOR = 37
 """The minor version of Kubernetes whose types these are."""
