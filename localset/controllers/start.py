@@ -1,0 +1,71 @@
+"""All controllers of the house, started together over shared informers.
+
+Made by daemon. `pause` stops those that would undo a `down`; the others go on so that Pods can end and be told about.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from localset.base.clock import Clock
+from localset.client.client import Client
+from localset.client.informer import InformerFactory
+from localset.controllers.disruption.controller import DisruptionController
+from localset.controllers.endpoints.controller import EndpointsController
+from localset.controllers.garbagecollector.controller import GarbageCollector
+from localset.controllers.namespace.controller import NamespaceController
+from localset.controllers.scheduler.controller import SchedulerController
+from localset.controllers.statefulset.controller import StatefulSetController
+from localset.controllers.volumeclaim.controller import VolumeClaimController
+from localset.controllers.volumeclaim.directories import VolumeDirectories
+
+
+@dataclass(frozen=True)
+class ControllerSettings:
+    """`scheduling` is relaxed or strict; `root_ca` is the PEM text that each namespace publishes."""
+
+    volumes_directory: Path
+    scheduling: str = "relaxed"
+    root_ca: str = ""
+
+
+class Controllers:
+    """Every controller, with one life."""
+
+    def __init__(
+        self,
+        client: Client,
+        clock: Clock,
+        informers: InformerFactory,
+        settings: ControllerSettings,
+        directories: VolumeDirectories,
+    ) -> None:
+        """Make them; nothing runs before `start`."""
+        self._informers = informers
+        self._going_on = (
+            NamespaceController(client, clock, informers, settings.root_ca),
+            EndpointsController(client, clock, informers),
+            VolumeClaimController(client, clock, informers, settings.volumes_directory, directories),
+        )
+        self._pausing = (
+            SchedulerController(client, clock, informers, settings.scheduling),
+            GarbageCollector(client, clock, informers),
+            DisruptionController(client, clock, informers),
+            StatefulSetController(client, clock, informers),
+        )
+
+    async def start(self) -> None:
+        """Start the informers, then every controller."""
+        await self._informers.start()
+        for controller in (*self._going_on, *self._pausing):
+            await controller.start()
+
+    async def pause(self) -> None:
+        """Stop what creates, binds, deletes or counts. Idempotent."""
+        for controller in reversed(self._pausing):
+            await controller.aclose()
+
+    async def aclose(self) -> None:
+        """Stop all."""
+        await self.pause()
+        for controller in reversed(self._going_on):
+            await controller.aclose()
