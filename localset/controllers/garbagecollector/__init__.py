@@ -1,1 +1,1 @@
-"""Deleting what nobody owns any more: `plan` decides (pure), `controller` deletes."""
+"""Dependents go after their owners, or are set free."""
