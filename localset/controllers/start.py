@@ -1,8 +1,10 @@
-"""All controllers of the house, started together over shared informers.
+"""All controllers of the daemon, started and ended together.
 
-Made by daemon. `pause` stops those that would undo a `down`; the others go on so that Pods can end and be told about.
+Made by the daemon. The one module of this floor that knows every controller. `pause` is the first step of `down`:
+nothing new is begun while Pods end, but names and claims still follow what happens.
 """
 
+import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from localset.client.client import Client
 from localset.client.informer import InformerFactory
 from localset.controllers.disruption.controller import DisruptionController
 from localset.controllers.endpoints.controller import EndpointsController
-from localset.controllers.garbagecollector.controller import GarbageCollector
+from localset.controllers.garbagecollector.controller import GarbageCollectorController
 from localset.controllers.namespace.controller import NamespaceController
 from localset.controllers.scheduler.controller import SchedulerController
 from localset.controllers.statefulset.controller import StatefulSetController
@@ -29,7 +31,7 @@ class ControllerSettings:
 
 
 class Controllers:
-    """Every controller, with one life."""
+    """The controllers over one Client. The informers stay the caller's to close, after `aclose`."""
 
     def __init__(
         self,
@@ -39,33 +41,28 @@ class Controllers:
         settings: ControllerSettings,
         directories: VolumeDirectories,
     ) -> None:
-        """Make them; nothing runs before `start`."""
-        self._informers = informers
-        self._going_on = (
-            NamespaceController(client, clock, informers, settings.root_ca),
+        """Make them all; nothing runs before `start`. ValueError for an unknown scheduling."""
+        self._following = (
             EndpointsController(client, clock, informers),
             VolumeClaimController(client, clock, informers, settings.volumes_directory, directories),
+            NamespaceController(client, clock, informers, settings.root_ca),
         )
-        self._pausing = (
+        self._beginning = (
             SchedulerController(client, clock, informers, settings.scheduling),
-            GarbageCollector(client, clock, informers),
+            GarbageCollectorController(client, clock, informers),
             DisruptionController(client, clock, informers),
             StatefulSetController(client, clock, informers),
         )
 
     async def start(self) -> None:
-        """Start the informers, then every controller."""
-        await self._informers.start()
-        for controller in (*self._going_on, *self._pausing):
-            await controller.start()
+        """Return when each has filled its caches and works."""
+        await asyncio.gather(*(controller.start() for controller in (*self._following, *self._beginning)))
 
     async def pause(self) -> None:
-        """Stop what creates, binds, deletes or counts. Idempotent."""
-        for controller in reversed(self._pausing):
-            await controller.aclose()
+        """Stop what begins new work (sets, scheduling, garbage, budgets); the others go on. Idempotent."""
+        await asyncio.gather(*(controller.aclose() for controller in self._beginning))
 
     async def aclose(self) -> None:
-        """Stop all."""
+        """Stop all. Idempotent."""
         await self.pause()
-        for controller in reversed(self._going_on):
-            await controller.aclose()
+        await asyncio.gather(*(controller.aclose() for controller in self._following))

@@ -1,1 +1,1 @@
-"""PodDisruptionBudgets' status: `plan` counts (pure), `controller` writes. Evicting is the registry's business."""
+"""Disruption budgets: how many Pods may be evicted now."""

@@ -1,7 +1,7 @@
 """The garbage collector: background, foreground and orphan deletion over all owned resources.
 
-Started by `controllers.start`. Dependents are found by the uids in their ownerReferences; before anything is deleted the
-owner's absence is confirmed by a live GET, because a cache that lags must never cost data. Kinds that are not served
+Started by `controllers.start`. Dependents are found by the uids in their ownerReferences; before anything is deleted
+the owner's absence is confirmed by a live GET, because a cache that lags must never cost data. Kinds that are not served
 count as present: what we cannot see we do not judge.
 """
 
@@ -74,9 +74,14 @@ class GarbageCollectorController:
                 self._queue.add(_Item(resource, key_of(new)))
             if plan.has_finalizer(new, FOREGROUND):
                 self._queue_dependents(uid_of(new))
+            if old is not None and plan.owner_uids(old) != plan.owner_uids(new):
+                self._queue_owners(old)
 
     def _on_end(self, last: Object) -> None:
         self._queue_dependents(uid_of(last))
+        self._queue_owners(last)
+
+    def _queue_owners(self, last: Object) -> None:
         for reference in plan.owners_of(last):
             owner = _resource_of(reference)
             if owner is not None:

@@ -112,7 +112,7 @@ class NamespaceController:
             remaining += await self._empty(resource, name_of(namespace))
         if remaining:
             return  # Each of these reports its end, and then this is looked at again.
-        patch = {"spec": {"finalizers": []}}
+        patch: Object = {"spec": {"finalizers": []}}
         await self._client.patch("namespaces", "", name_of(namespace), patch, PatchType.MERGE, subresource="finalize")
 
     async def _empty(self, resource: Resource, namespace: str) -> int:
