@@ -37,10 +37,14 @@ def until(what: Callable[[], Any], seconds: float = 30.0, why: str = "") -> Any:
 
 
 def _can(user: str, *command: str) -> bool:
+    """Tell whether `user` can run `command` with success."""
     entry = pwd.getpwnam(user)
-    done = subprocess.run(
-        command, user=entry.pw_uid, group=entry.pw_gid, extra_groups=[], capture_output=True, check=False, cwd="/"
-    )
+    try:
+        done = subprocess.run(
+            command, user=entry.pw_uid, group=entry.pw_gid, extra_groups=[], capture_output=True, check=False, cwd="/"
+        )
+    except PermissionError:
+        return False
     return done.returncode == 0
 
 
