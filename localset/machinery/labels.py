@@ -1,176 +1,177 @@
-"""Label selectors, as text and as objects. Pure. Source: apimachinery labels.Parse; kube-api.md 4.5."""
+"""Label selectors: the text of `?labelSelector=` and the `selector` objects in specs.
+
+Called by registry, controllers, eviction and the rules of apis. Pure; a refusal is a StatusError 400 in the server's
+words, because people read them in their terminal.
+"""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from localset.machinery.errors import bad_request
+from localset.machinery.errors import StatusError, bad_request
 from localset.machinery.names import label_value, qualified_name
+
+_TOKEN = re.compile(r"\s*(?:(==|!=|[=!<>(),])|([^\s=!<>(),]+))")
+_INTEGER = re.compile(r"[+-]?[0-9]+")
+_OBJECT_OPERATORS = {"In": "in", "NotIn": "notin", "Exists": "exists", "DoesNotExist": "!"}
 
 
 @dataclass(frozen=True)
 class Requirement:
-    """One condition. `operator` is one of `in notin exists absent gt lt`; values are sorted."""
+    """One condition on one key; operator is in, notin, exists, !, > or <."""
 
     key: str
     operator: str
-    values: tuple[str, ...] = ()
+    values: frozenset[str] = frozenset()
 
-    def matches(self, labels: dict[str, str]) -> bool:
-        """Tell whether `labels` satisfy it; `notin` holds where the key is absent."""
-        has = self.key in labels
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        """Tell whether the labels meet it; `notin` holds for an absent key."""
+        value = labels.get(self.key)
         if self.operator == "exists":
-            return has
-        if self.operator == "absent":
-            return not has
-        if self.operator == "in":
-            return has and labels[self.key] in self.values
+            return value is not None
+        if self.operator == "!":
+            return value is None
         if self.operator == "notin":
-            return not has or labels[self.key] not in self.values
-        if not has or not re.fullmatch(r"-?[0-9]+", labels[self.key]):
+            return value is None or value not in self.values
+        if value is None:
             return False
-        number, bound = int(labels[self.key]), int(self.values[0])
-        return number > bound if self.operator == "gt" else number < bound
+        if self.operator == "in":
+            return value in self.values
+        if not _INTEGER.fullmatch(value):
+            return False
+        bound = int(next(iter(self.values)))
+        return int(value) > bound if self.operator == ">" else int(value) < bound
 
 
 @dataclass(frozen=True)
 class Selector:
-    """All requirements together. `is_nothing` matches no object at all."""
+    """All of `requirements`; with `is_nothing` it matches no object at all."""
 
     requirements: tuple[Requirement, ...] = ()
     is_nothing: bool = False
 
     @property
     def is_empty(self) -> bool:
-        """Tell whether everything matches."""
+        """Tell whether it selects everything."""
         return not self.requirements and not self.is_nothing
 
-    def matches(self, labels: dict[str, str]) -> bool:
-        """Tell whether `labels` satisfy every requirement."""
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        """Tell whether an object with these labels is selected."""
         return not self.is_nothing and all(r.matches(labels) for r in self.requirements)
 
 
-def selector_of(selector: dict[str, Any] | None) -> Selector:
-    """Return the Selector of a LabelSelector object: None matches nothing, `{}` everything."""
-    if selector is None:
+def parse_selector(text: str) -> Selector:
+    """Return the selector that `text` says (grammar: kube-api.md 4.5); empty selects everything. StatusError 400."""
+    return Selector(tuple(_Parser(text).parse()))
+
+
+def selector_of(label_selector: dict[str, Any] | None) -> Selector:
+    """Return the selector of a LabelSelector object: None matches nothing, {} everything.
+
+    StatusError 400 for an operator that does not exist.
+    """
+    if label_selector is None:
         return Selector(is_nothing=True)
-    found = [Requirement(k, "in", (v,)) for k, v in sorted((selector.get("matchLabels") or {}).items())]
-    words = {"In": "in", "NotIn": "notin", "Exists": "exists", "DoesNotExist": "absent"}
-    for expression in selector.get("matchExpressions") or []:
-        operator = words.get(str(expression.get("operator")))
+    labels = label_selector.get("matchLabels") or {}
+    found = [Requirement(key, "in", frozenset([value])) for key, value in labels.items()]
+    for expression in label_selector.get("matchExpressions") or []:
+        operator = _OBJECT_OPERATORS.get(expression.get("operator", ""))
         if operator is None:
-            raise bad_request(f'"{expression.get("operator")}" is not a valid label selector operator')
-        found.append(Requirement(str(expression.get("key")), operator, tuple(sorted(expression.get("values") or []))))
+            raise bad_request(f'"{expression.get("operator", "")}" is not a valid label selector operator')
+        found.append(Requirement(expression.get("key", ""), operator, frozenset(expression.get("values") or ())))
     return Selector(tuple(found))
 
 
-_TOKEN = re.compile(r"\s*(!=|==|=|!|\(|\)|,|>|<|[^\s=!(),<>]+)")
-
-
-def _tokens(text: str) -> list[str]:
-    tokens, position = [], 0
-    while position < len(text):
-        match = _TOKEN.match(text, position)
-        if match is None:
-            break
-        tokens.append(match.group(1))
-        position = match.end()
-    return tokens
-
-
-class _Parser:
-    def __init__(self, text: str) -> None:
-        self._tokens = _tokens(text)
-        self._at = 0
-
-    def _peek(self) -> str:
-        return self._tokens[self._at] if self._at < len(self._tokens) else ""
-
-    def _next(self) -> str:
-        token = self._peek()
-        self._at += 1
-        return token
-
-    def parse(self) -> Selector:
-        found: list[Requirement] = []
-        if not self._tokens:
-            return Selector()
-        while True:
-            found.append(self._requirement())
-            token = self._next()
-            if not token:
-                return Selector(tuple(found))
-            if token != ",":
-                raise _refused(f"found '{token}', expected: ',' or 'end of string'")
-            if self._peek() in {"", ","}:
-                raise _refused(f"found '{self._peek()}', expected: identifier after ','")
-
-    def _key(self) -> str:
-        token = self._next()
-        if not token or token in {"=", "==", "!=", "(", ")", ",", ">", "<", "!"}:
-            raise _refused(f"found '{token}', expected: !, identifier, or 'end of string'")
-        complaints = qualified_name(token)
-        if complaints:
-            raise _refused(f'key: Invalid value: "{token}": {"; ".join(complaints)}')
-        return token
-
-    def _requirement(self) -> Requirement:
-        if self._peek() == "!":
-            self._next()
-            return Requirement(self._key(), "absent")
-        key = self._key()
-        operator = self._peek()
-        if operator in {"", ","}:
-            return Requirement(key, "exists")
-        self._next()
-        if operator in {"in", "notin"}:
-            return Requirement(key, operator, tuple(sorted(self._values(key))))
-        if operator in {"=", "==", "!="}:
-            value = "" if self._peek() in {"", ","} else self._next()
-            _check_value(key, value)
-            return Requirement(key, "notin" if operator == "!=" else "in", (value,))
-        if operator in {">", "<"}:
-            value = self._next()
-            if not re.fullmatch(r"-?[0-9]+", value):
-                raise _refused(
-                    f"values[0][{key}]: Invalid value: \"{value}\": for 'Gt', 'Lt' operators, the value must be an integer"
-                )
-            return Requirement(key, "gt" if operator == ">" else "lt", (value,))
-        raise _refused(f"found '{operator}', expected: in, notin, =, ==, !=, gt, lt")
-
-    def _values(self, key: str) -> list[str]:
-        if self._next() != "(":
-            raise _refused(
-                f"found '{self._tokens[self._at - 1] if self._at <= len(self._tokens) else ''}' expected: '('"
-            )
-        values: list[str] = []
-        is_wanted = True
-        while True:
-            token = self._next()
-            if token == ")":
-                return [*values, ""] if is_wanted or not values else values
-            if token == ",":
-                if is_wanted:
-                    values.append("")
-                is_wanted = True
-            elif not token or token in {"(", "=", "!", "==", "!="}:
-                raise _refused(f"found '{token}', expected: ',', or ')'")
-            else:
-                _check_value(key, token)
-                values.append(token)
-                is_wanted = False
-
-
-def _check_value(key: str, value: str) -> None:
-    complaints = label_value(value)
-    if complaints:
-        raise _refused(f'values[0][{key}]: Invalid value: "{value}": {"; ".join(complaints)}')
-
-
-def _refused(why: str) -> Exception:
+def _unparsable(why: str) -> StatusError:
     return bad_request(f"unable to parse requirement: {why}")
 
 
-def parse_selector(text: str) -> Selector:
-    """Return the Selector that `text` says; StatusError 400."""
-    return _Parser(text).parse()
+class _Parser:
+    """Walks the tokens of one text; the empty token is its end."""
+
+    def __init__(self, text: str) -> None:
+        self._tokens = [symbol or word for symbol, word in _TOKEN.findall(text)]
+        self._next = 0
+
+    def parse(self) -> list[Requirement]:
+        """Return all requirements."""
+        found: list[Requirement] = []
+        if not self._peek():
+            return found
+        if self._peek() != "!" and not self._is_word():
+            raise bad_request(f"found '{self._peek()}', expected: !, identifier, or 'end of string'")
+        while True:
+            found.append(self._requirement())
+            end = self._take()
+            if not end:
+                return found
+            if end != ",":
+                raise bad_request(f"found '{end}', expected: ',' or 'end of string'")
+            if self._peek() != "!" and not self._is_word():
+                raise bad_request(f"found '{self._peek()}', expected: identifier after ','")
+
+    def _peek(self) -> str:
+        return self._tokens[self._next] if self._next < len(self._tokens) else ""
+
+    def _take(self) -> str:
+        token = self._peek()
+        self._next += 1
+        return token
+
+    def _is_word(self) -> bool:
+        return bool(self._peek()) and self._peek()[0] not in "=!<>(),"
+
+    def _requirement(self) -> Requirement:
+        is_negated = self._peek() == "!"
+        if is_negated:
+            self._take()
+        if not self._is_word():
+            raise _unparsable(f"found '{self._peek()}', expected: identifier")
+        key = self._take()
+        complaints = qualified_name(key)
+        if complaints:
+            raise _unparsable(f'invalid label key "{key}": {"; ".join(complaints)}')
+        if is_negated or self._peek() in ("", ","):
+            return Requirement(key, "!" if is_negated else "exists")
+        return self._comparison(key)
+
+    def _comparison(self, key: str) -> Requirement:
+        operator = self._take()
+        if operator in ("in", "notin"):
+            values = self._set()
+        elif operator in ("=", "==", "!=", ">", "<"):
+            values = frozenset([self._value()])
+        else:
+            raise _unparsable(f"found '{operator}', expected: '=', '!=', '==', 'in', notin'")
+        if operator in "<>":
+            if not all(_INTEGER.fullmatch(value) for value in values):
+                raise _unparsable("for 'Gt', 'Lt' operators, the value must be an integer")
+        else:
+            operator = "notin" if operator in ("!=", "notin") else "in"
+        for value in sorted(values):
+            complaints = label_value(value)
+            if complaints:
+                raise _unparsable(f'invalid label value: "{value}": at key: "{key}": {"; ".join(complaints)}')
+        return Requirement(key, operator, values)
+
+    def _value(self) -> str:
+        if self._peek() in ("", ","):
+            return ""  # `k=` asks for the empty value
+        if not self._is_word():
+            raise _unparsable(f"found '{self._peek()}', expected: identifier")
+        return self._take()
+
+    def _set(self) -> frozenset[str]:
+        opening = self._take()
+        if opening != "(":
+            raise _unparsable(f"found '{opening}' expected: '('")
+        values: set[str] = set()
+        while True:
+            # Between commas, nothing written means the empty value; so does `()`.
+            values.add(self._take() if self._is_word() else "")
+            separator = self._take()
+            if separator == ")":
+                return frozenset(values)
+            if separator != ",":
+                raise _unparsable(f"found '{separator}', expected: ',' or ')'")

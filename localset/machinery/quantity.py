@@ -11,8 +11,8 @@ _BINARY = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50, "Ei": 60}
 
 
 def parse_quantity(text: str | float) -> Fraction:
-    """Return the exact value; ValueError when `text` is no quantity."""
-    match = _PATTERN.fullmatch(str(text).strip())
+    """Return the exact value; ValueError when `text` is no quantity (blanks included) or its exponent beyond 30."""
+    match = _PATTERN.fullmatch(str(text))
     if match is None:
         raise ValueError(f"{text!r} is not a quantity")
     number = Fraction(match.group(1).rstrip("."))
