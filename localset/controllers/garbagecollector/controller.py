@@ -1,8 +1,8 @@
 """The garbage collector: background, foreground and orphan deletion over all owned resources.
 
 Started by `controllers.start`. Dependents are found by the uids in their ownerReferences; before anything is deleted
-the owner's absence is confirmed by a live GET, because a cache that lags must never cost data. Kinds that are not served
-count as present: what we cannot see we do not judge.
+the owner's absence is confirmed by a live GET, because a cache that lags must never cost data. Kinds that are not
+served count as present: what we cannot see we do not judge.
 """
 
 import asyncio
