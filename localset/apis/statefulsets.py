@@ -7,9 +7,10 @@ import re
 from typing import Any
 
 from localset.apis.podspec import default_pod_template, template_causes, template_warnings
+from localset.apis.selectors import selector_causes
 from localset.apis.storage import default_claim
-from localset.apis.strategy import Strategy, label_causes
-from localset.machinery.errors import Cause, bad_value, not_allowed, not_supported, required
+from localset.apis.strategy import Strategy
+from localset.machinery.errors import Cause, bad_value, duplicate, not_allowed, not_supported, required
 from localset.machinery.labels import selector_of
 from localset.machinery.metadata import Object, copy_of, name_of
 from localset.machinery.names import dns1123_label
@@ -78,6 +79,7 @@ def default_statefulset(obj: Object, version: str) -> None:
             strategy["rollingUpdate"] = {"partition": 0}
     if strategy.get("rollingUpdate") is not None and strategy["type"] == "RollingUpdate":
         strategy["rollingUpdate"].setdefault("partition", 0)
+    spec.setdefault("serviceName", "")
     spec.setdefault("replicas", 1)
     spec.setdefault("podManagementPolicy", "OrderedReady")
     spec.setdefault("revisionHistoryLimit", 10)
@@ -123,9 +125,34 @@ class StatefulSetStrategy(Strategy):
         if template_spec.get("activeDeadlineSeconds") is not None:
             why = "activeDeadlineSeconds in StatefulSet is not Supported"
             causes.append(not_allowed("spec.template.spec.activeDeadlineSeconds", why))
-        claims = {name_of(c) for c in spec.get("volumeClaimTemplates") or []}
-        causes += template_causes(spec.get("template") or {}, "spec.template", claims)
         return causes
+
+    def validate(self, obj: Object) -> list[Cause]:
+        """Check a new set, and then what its Pods would be refused for.
+
+        Upstream leaves the PodSpec to Pod creation (semantics 1.1.2), which tells nobody but the events. Here it is
+        refused at once, but only after everything that upstream itself refuses: those answers are compared.
+        """
+        return super().validate(obj) or self._pod_causes(obj)
+
+    def validate_update(self, new: Object, old: Object) -> list[Cause]:
+        """As `validate`; a stored template that could not be made today does not stand in the way of other changes."""
+        causes = super().validate_update(new, old)
+        is_new_template = new["spec"].get("template") != old["spec"].get("template")
+        return causes or (self._pod_causes(new) if is_new_template else [])
+
+    def _pod_causes(self, obj: Object) -> list[Cause]:
+        spec = obj["spec"]
+        causes: list[Cause] = []
+        claims: set[str] = set()
+        for i, claim in enumerate(spec.get("volumeClaimTemplates") or []):
+            path = f"spec.volumeClaimTemplates[{i}].metadata.name"
+            name = name_of(claim)
+            causes += [bad_value(path, name, why) for why in dns1123_label(name)] if name else [required(path)]
+            if name in claims:
+                causes.append(duplicate(path, name))
+            claims.add(name)
+        return [*causes, *template_causes(spec.get("template") or {}, "spec.template", claims)]
 
     def validate_change(self, new: Object, old: Object) -> list[Cause]:
         """Everything but the seven mutable fields stays."""
@@ -138,11 +165,15 @@ class StatefulSetStrategy(Strategy):
         status: dict[str, Any] = new.get("status") or {}
         causes: list[Cause] = []
         total = status.get("replicas") or 0
-        for field in ("replicas", "readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas"):
+        counters = ("readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas")
+        causes += [
+            _not_negative(f"status.{field}", status[field])
+            for field in ("replicas", *counters, "observedGeneration", "collisionCount")
+            if (status.get(field) or 0) < 0
+        ]
+        for field in counters:
             value = status.get(field) or 0
-            if value < 0:
-                causes.append(_not_negative(f"status.{field}", value))
-            elif value > total:
+            if value > total and not (field == "availableReplicas" and field not in status):
                 causes.append(bad_value(f"status.{field}", value, "cannot be greater than status.replicas"))
         if (status.get("availableReplicas") or 0) > (status.get("readyReplicas") or 0):
             why = "cannot be greater than status.readyReplicas"
@@ -158,9 +189,8 @@ class StatefulSetStrategy(Strategy):
         found = template_warnings(obj["spec"].get("template") or {}, "spec.template")
         limit = obj["spec"].get("revisionHistoryLimit")
         if limit is not None and limit < 0:
-            found.append(
-                "spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended"
-            )
+            why = "a negative value retains all historical revisions; a value >= 0 is recommended"
+            found.append(f"spec.revisionHistoryLimit: {why}")
         return found
 
 
@@ -212,14 +242,19 @@ def _max_unavailable_causes(value: Any) -> list[Cause]:
 
 def _selector_causes(spec: Object) -> list[Cause]:
     selector = spec.get("selector")
-    if selector is None:
-        return [required("spec.selector")]
-    if not selector.get("matchLabels") and not selector.get("matchExpressions"):
-        return [bad_value("spec.selector", "{}", "empty selector is invalid for statefulset")]
-    causes = label_causes(selector.get("matchLabels") or {}, "spec.selector.matchLabels")
     labels = ((spec.get("template") or {}).get("metadata") or {}).get("labels") or {}
-    if not causes and not selector_of(selector).matches(labels):
-        shown = "{" + ",".join(f'"{k}":"{v}"' for k, v in sorted(labels.items())) + "}"
+    causes: list[Cause] = []
+    if selector is None:
+        causes.append(required("spec.selector"))
+    else:
+        causes += selector_causes(selector, "spec.selector")
+        if not selector.get("matchLabels") and not selector.get("matchExpressions"):
+            causes.append(bad_value("spec.selector", selector, "empty selector is invalid for statefulset"))
+        elif any(".matchExpressions" in cause.field for cause in causes):
+            causes.append(bad_value("spec.selector", selector))
+        if causes and any(cause.field != "spec.selector" for cause in causes):
+            return causes
+    if not selector_of(selector).matches(labels):
         why = "`selector` does not match template `labels`"
-        causes.append(Cause("FieldValueInvalid", f"Invalid value: {shown}: {why}", "spec.template.metadata.labels"))
+        causes.append(bad_value("spec.template.metadata.labels", labels, why))
     return causes

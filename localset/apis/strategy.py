@@ -4,11 +4,15 @@ The registry calls it with private copies, in this order: prepare_*, then valida
 """
 
 from localset.apis.resources import Resource
-from localset.machinery.errors import Cause, bad_value
+from localset.machinery.errors import Cause, bad_value, too_long
 from localset.machinery.metadata import Object, copy_of, labels_of, name_of
 from localset.machinery.names import dns1123_subdomain, label_value, qualified_name
 
 MAX_ANNOTATIONS_BYTES = 256 * 1024
+_STANDARD_FINALIZERS = frozenset({"orphan", "foregroundDeletion", "kubernetes"})
+_MAX_STEM = 58
+_SUFFIX = "aaaaa"
+"""Stands for the letters that the server adds to a generateName."""
 
 
 class Strategy:
@@ -73,6 +77,10 @@ class Strategy:
     def validate(self, obj: Object) -> list[Cause]:
         """Return all causes against creating `obj`."""
         names = [bad_value("metadata.name", name_of(obj), why) for why in self.validate_name(name_of(obj))]
+        stem = obj["metadata"].get("generateName") or ""
+        if stem:
+            complaints = self.validate_name(stem[:_MAX_STEM] + _SUFFIX)
+            names = [*(bad_value("metadata.generateName", stem, why) for why in complaints), *names]
         return [*names, *metadata_causes(obj), *self.validate_spec(obj)]
 
     def validate_update(self, new: Object, old: Object) -> list[Cause]:
@@ -91,30 +99,56 @@ class Strategy:
 
 
 def metadata_causes(obj: Object, path: str = "metadata") -> list[Cause]:
-    """Return what is wrong with labels, annotations, owners and finalizers."""
+    """Return what is wrong with labels, annotations, owners and finalizers. Source: ValidateObjectMetaAccessor."""
     metadata = obj.get("metadata") or {}
-    causes: list[Cause] = label_causes(labels_of(obj), f"{path}.labels")
-    total = 0
-    for key, value in (metadata.get("annotations") or {}).items():
-        total += len(key.encode()) + len(value.encode())
-        causes += [bad_value(f"{path}.annotations", key, why) for why in qualified_name(key.lower())]
-    if total > MAX_ANNOTATIONS_BYTES:
-        causes.append(Cause("FieldValueTooLong", "Too long: may not be more than 262144 bytes", f"{path}.annotations"))
-    for i, owner in enumerate(metadata.get("ownerReferences") or []):
-        for field in ("apiVersion", "kind", "name", "uid"):
-            if not owner.get(field):
-                causes.append(
-                    bad_value(f"{path}.ownerReferences[{i}].{field}", owner.get(field, ""), "must not be empty")
-                )
-    controllers = [o for o in metadata.get("ownerReferences") or [] if o.get("controller")]
-    if len(controllers) > 1:
-        why = "Only one reference can have Controller set to true"
-        causes.append(bad_value(f"{path}.ownerReferences", len(controllers), why))
-    for finalizer in metadata.get("finalizers") or []:
-        causes += [bad_value(f"{path}.finalizers", finalizer, why) for why in qualified_name(finalizer)]
-        if "/" not in finalizer and finalizer not in {"orphan", "foregroundDeletion", "kubernetes"}:
+    return [
+        *label_causes(labels_of(obj), f"{path}.labels"),
+        *annotation_causes(metadata.get("annotations") or {}, f"{path}.annotations"),
+        *_owner_causes(metadata.get("ownerReferences") or [], f"{path}.ownerReferences"),
+        *_finalizer_causes(metadata.get("finalizers") or [], f"{path}.finalizers"),
+    ]
+
+
+def annotation_causes(annotations: dict[str, str], path: str) -> list[Cause]:
+    """Return what is wrong with a map of annotations: keys are checked without regard to case, values only in size."""
+    causes = [bad_value(path, key, why) for key in annotations for why in qualified_name(key.lower())]
+    if sum(len(key.encode()) + len(value.encode()) for key, value in annotations.items()) > MAX_ANNOTATIONS_BYTES:
+        causes.append(too_long(path, MAX_ANNOTATIONS_BYTES))
+    return causes
+
+
+def _owner_causes(owners: list[Object], path: str) -> list[Cause]:
+    causes: list[Cause] = []
+    controller = ""
+    for owner in owners:
+        group, _, version = str(owner.get("apiVersion", "")).rpartition("/")
+        if not version:
+            causes.append(bad_value(f"{path}.apiVersion", version, "version must not be empty"))
+        causes += [
+            bad_value(f"{path}.{field}", "", f"{field} must not be empty")
+            for field in ("uid", "kind", "name")
+            if not owner.get(field)
+        ]
+        if (group, owner.get("kind")) == ("", "Event"):
+            causes.append(bad_value(path, owner, f"{group}/{version}, Kind=Event is disallowed from being an owner"))
+        if owner.get("controller"):
+            name = str(owner.get("name", ""))
+            if controller:
+                why = 'Only one reference can have Controller set to true. Found "true" in references for'
+                causes.append(bad_value(path, owners, f"{why} {controller} and {name}"))
+            controller = name
+    return causes
+
+
+def _finalizer_causes(finalizers: list[str], path: str) -> list[Cause]:
+    causes: list[Cause] = []
+    for i, finalizer in enumerate(finalizers):
+        causes += [bad_value(f"{path}[{i}]", finalizer, why) for why in qualified_name(finalizer)]
+        if "/" not in finalizer and finalizer not in _STANDARD_FINALIZERS:
             why = "name is neither a standard finalizer name nor is it fully qualified"
-            causes.append(bad_value(f"{path}.finalizers[0]", finalizer, why))
+            causes.append(bad_value(f"{path}[{i}]", finalizer, why))
+    if "orphan" in finalizers and "foregroundDeletion" in finalizers:
+        causes.append(bad_value(path, finalizers, "finalizer orphan and foregroundDeletion cannot be both set"))
     return causes
 
 

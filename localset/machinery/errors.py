@@ -4,6 +4,7 @@ Raised by registry and machinery, rendered by apiserver, parsed back by HTTP cli
 because clients test reasons and people read messages.
 """
 
+import json
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -153,9 +154,10 @@ def required(path: str, why: str = "") -> Cause:
     return Cause("FieldValueRequired", f"Required value: {why}" if why else "Required value", path)
 
 
-def bad_value(path: str, value: Any, why: str) -> Cause:
+def bad_value(path: str, value: Any, why: str = "") -> Cause:
     """Cause: a value is wrong; texts are quoted as Go does."""
-    return Cause("FieldValueInvalid", f"Invalid value: {go_quote(value)}: {why}", path)
+    shown = f"Invalid value: {go_quote(value)}"
+    return Cause("FieldValueInvalid", f"{shown}: {why}" if why else shown, path)
 
 
 def not_supported(path: str, value: Any, supported: list[str]) -> Cause:
@@ -187,7 +189,14 @@ def go_quote(value: Any) -> str:
         return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
     if value is None:
         return "null"
+    if isinstance(value, dict | list):
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=False, sort_keys=True)
     return str(value)
+
+
+def missing(path: str, value: Any) -> Cause:
+    """Cause: the value names something that is not there."""
+    return Cause("FieldValueNotFound", f"Not found: {go_quote(value)}", path)
 
 
 def go_print(value: Any) -> str:

@@ -131,7 +131,7 @@ def test_quantities_take_numbers_as_text_and_ports_take_names_or_numbers() -> No
         "livenessProbe": {"tcpSocket": {"port": 80}},
     }
     checked = check("", "v1", "Pod", {"spec": {"containers": [container]}}).object["spec"]["containers"][0]
-    assert checked["resources"] == {"limits": {"cpu": "0.5", "memory": "1Gi"}, "requests": {"cpu": "2"}}
+    assert checked["resources"] == {"limits": {"cpu": "500m", "memory": "1Gi"}, "requests": {"cpu": "2"}}
     assert checked["readinessProbe"] == {"httpGet": {"port": "web"}}
     assert checked["livenessProbe"] == {"tcpSocket": {"port": 80}}
     budget = {"spec": {"minAvailable": [1]}}

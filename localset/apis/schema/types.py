@@ -5,12 +5,16 @@ Called by apis.scheme for every body that a client sends and by registry for pat
 Never changes its input, never defaults, never judges values beyond their JSON type.
 """
 
+import base64
+import binascii
 import gzip
 import json
+import re
 from functools import cache
 from importlib import resources
 from typing import Any, NamedTuple
 
+from localset.apis.quantities import canonical_quantity
 from localset.apis.resources import BY_KIND
 from localset.machinery.errors import StatusError, bad_request
 from localset.machinery.strategic_patch import PatchRule
@@ -21,9 +25,24 @@ SCHEMA_MINOR = 37
 Node = str | dict[str, Any]
 
 _INT_BITS = {"i": 32, "l": 64}
+_FORMATTED: dict[str, Node] = {"byte": "bytes", "date-time": "time"}
+"""Leaves of our own: texts that must say something."""
 _EXPECTED = {"s": "string", "b": "boolean", "i": "integer", "l": "integer", "n": "number"}
-_ZERO: dict[str, Any] = {"s": "", "b": False, "i": 0, "l": 0, "n": 0, "is": 0, "q": "0", "o": None}
+_ZERO: dict[str, Any] = {
+    "s": "",
+    "b": False,
+    "i": 0,
+    "l": 0,
+    "n": 0,
+    "is": 0,
+    "q": "0",
+    "o": None,
+    "bytes": "",
+    "time": None,
+}
 _SHOWN = 80
+_NOT_A_QUANTITY = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)\Z", re.ASCII)
 
 
 class Checked(NamedTuple):
@@ -88,7 +107,7 @@ def _resolved(node: Node) -> Node:
         if "r" in node:
             node = schema()["types"][node["r"]]
         elif "t" in node:
-            node = node["t"]
+            node = _FORMATTED[node["f"]] if node.get("f") in _FORMATTED else node["t"]
         else:
             return node
     return node
@@ -135,6 +154,8 @@ def _checked_leaf(leaf: str, value: Any, path: str) -> Any:
         return _copied(value)
     if leaf == "q":
         return _checked_quantity(value, path)
+    if leaf in {"bytes", "time"}:
+        return _checked_text(leaf, value, path)
     if leaf == "is":
         if isinstance(value, str):
             return value
@@ -160,11 +181,25 @@ def _checked_integer(bits: int, value: Any, path: str, expected: str) -> int:
 
 
 def _checked_quantity(value: Any, path: str) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise _wrong(path, "quantity", value)
-    return str(value)
+    try:
+        return canonical_quantity(str(value))
+    except ValueError:
+        raise _WrongType(f"{path}: {_NOT_A_QUANTITY}") from None
+
+
+def _checked_text(leaf: str, value: Any, path: str) -> str:
+    if not isinstance(value, str):
+        raise _wrong(path, "string", value)
+    try:
+        if leaf == "bytes":
+            base64.b64decode(value, validate=True)
+        elif not _TIME.match(value):
+            raise _wrong(path, "time as 2006-01-02T15:04:05Z", value)
+    except binascii.Error:
+        raise _WrongType(f"{path}: illegal base64 data") from None
+    return value
 
 
 def _copied(value: Any) -> Any:
