@@ -22,8 +22,9 @@ class Directories:
 
 
 class House:
-    def __init__(self, client, informers):
+    def __init__(self, client, informers, controllers):
         self.client = client
+        self.controllers = controllers
         self.informers = informers
 
     async def until(self, resource, namespace, name, holds):
@@ -54,7 +55,7 @@ async def house(registry, clock, tmp_path, scheduling):
     settings = ControllerSettings(tmp_path, scheduling, "PEM")
     controllers = Controllers(registry, clock, informers, settings, Directories())
     await controllers.start()
-    yield House(registry, informers)
+    yield House(registry, informers, controllers)
     await controllers.aclose()
     await informers.aclose()
 
@@ -253,3 +254,11 @@ async def test_a_budget_allows_what_its_ready_pods_leave_over(house):
     )
     assert seen["status"]["disruptionsAllowed"] == 1
     assert seen["status"]["expectedPods"] == 2
+
+
+async def test_paused_controllers_begin_nothing_while_claims_are_still_bound(house):
+    await house.controllers.pause()
+    await house.client.create("pods", a_pod("late"))
+    await house.client.create("persistentvolumeclaims", a_claim("data"))
+    await house.until("persistentvolumeclaims", "default", "data", lambda c: c and c["status"]["phase"] == "Bound")
+    assert not (await house.client.get("pods", "default", "late"))["spec"].get("nodeName")

@@ -1,14 +1,13 @@
 """The status of a PodDisruptionBudget: pure.
 
 Called by the disruption controller with the Pods that the budget selects. Source: controller/disruption
-(statefulset-semantics.md 5), in policy/v1's reading.
+(statefulset-semantics.md 5), in policy/v1's reading. `now` is UTC.
 """
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from localset.base.clock import parse_rfc3339, rfc3339
 from localset.machinery.metadata import Object, condition_of, controller_of, is_being_deleted, name_of
 
 DISRUPTION_SECONDS = 120.0
@@ -74,7 +73,9 @@ def _condition(budget: Object, reason: str, message: str, now: datetime) -> Obje
         "type": "DisruptionAllowed",
         "status": value,
         "observedGeneration": budget["metadata"].get("generation", 0),
-        "lastTransitionTime": old["lastTransitionTime"] if old is not None and is_kept else rfc3339(now),
+        "lastTransitionTime": old["lastTransitionTime"]
+        if old is not None and is_kept
+        else now.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "reason": reason,
         "message": message,
     }
@@ -90,7 +91,7 @@ def _disrupted(budget: Object, pods: list[Object], now: datetime) -> tuple[dict[
         pod = by_name.get(name)
         if pod is None or is_being_deleted(pod):
             continue
-        left = DISRUPTION_SECONDS - (now - parse_rfc3339(since)).total_seconds()
+        left = DISRUPTION_SECONDS - (now - datetime.fromisoformat(since)).total_seconds()
         if left <= 0:
             lapsed.append(pod)
             continue
