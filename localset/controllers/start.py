@@ -1,10 +1,8 @@
-"""All controllers of the daemon, started and ended together.
+"""All controllers of the house, started together over shared informers.
 
-Made by the daemon. The one module of this floor that knows every controller. `pause` is the first step of `down`:
-nothing new is begun while Pods end, but names and claims still follow what happens.
+Made by daemon. `pause` stops those that would undo a `down`; the others go on so that Pods can end and be told about.
 """
 
-import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +11,7 @@ from localset.client.client import Client
 from localset.client.informer import InformerFactory
 from localset.controllers.disruption.controller import DisruptionController
 from localset.controllers.endpoints.controller import EndpointsController
-from localset.controllers.garbagecollector.controller import GarbageCollectorController
+from localset.controllers.garbagecollector.controller import GarbageCollector
 from localset.controllers.namespace.controller import NamespaceController
 from localset.controllers.scheduler.controller import SchedulerController
 from localset.controllers.statefulset.controller import StatefulSetController
@@ -31,7 +29,7 @@ class ControllerSettings:
 
 
 class Controllers:
-    """The controllers over one Client. The informers stay the caller's to close, after `aclose`."""
+    """Every controller, with one life."""
 
     def __init__(
         self,
@@ -41,28 +39,33 @@ class Controllers:
         settings: ControllerSettings,
         directories: VolumeDirectories,
     ) -> None:
-        """Make them all; nothing runs before `start`. ValueError for an unknown scheduling."""
-        self._following = (
+        """Make them; nothing runs before `start`."""
+        self._informers = informers
+        self._going_on = (
+            NamespaceController(client, clock, informers, settings.root_ca),
             EndpointsController(client, clock, informers),
             VolumeClaimController(client, clock, informers, settings.volumes_directory, directories),
-            NamespaceController(client, clock, informers, settings.root_ca),
         )
-        self._beginning = (
+        self._pausing = (
             SchedulerController(client, clock, informers, settings.scheduling),
-            GarbageCollectorController(client, clock, informers),
+            GarbageCollector(client, clock, informers),
             DisruptionController(client, clock, informers),
             StatefulSetController(client, clock, informers),
         )
 
     async def start(self) -> None:
-        """Return when each has filled its caches and works."""
-        await asyncio.gather(*(controller.start() for controller in (*self._following, *self._beginning)))
+        """Start the informers, then every controller."""
+        await self._informers.start()
+        for controller in (*self._going_on, *self._pausing):
+            await controller.start()
 
     async def pause(self) -> None:
-        """Stop what begins new work (sets, scheduling, garbage, budgets); the others go on. Idempotent."""
-        await asyncio.gather(*(controller.aclose() for controller in self._beginning))
+        """Stop what creates, binds, deletes or counts. Idempotent."""
+        for controller in reversed(self._pausing):
+            await controller.aclose()
 
     async def aclose(self) -> None:
-        """Stop all. Idempotent."""
+        """Stop all."""
         await self.pause()
-        await asyncio.gather(*(controller.aclose() for controller in self._following))
+        for controller in reversed(self._going_on):
+            await controller.aclose()

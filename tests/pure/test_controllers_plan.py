@@ -1,11 +1,10 @@
-"""What endpoints, scheduler, disruption and volumeclaim decide, as tables."""
+"""What endpoints, scheduler and volumeclaim decide, as tables."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 
 from localset.base.clock import rfc3339
-from localset.controllers.disruption import plan as disruption
 from localset.controllers.endpoints.plan import subsets_of
 from localset.controllers.scheduler.plan import Mode, place
 from localset.controllers.volumeclaim.plan import find_volume
@@ -40,38 +39,6 @@ def test_readiness_termination_and_publishing_decide_where_an_address_stands(pub
     service = {"metadata": {"name": "s", "namespace": "ns"}, "spec": spec}
     subsets = subsets_of(service, [a_pod("p", ready=ready, dying=dying)])
     assert [key for subset in subsets for key in subset] == ([where] if where else [])
-
-
-@pytest.mark.parametrize(
-    ("spec", "expected", "desired", "allowed"),
-    [
-        ({"minAvailable": 2}, 3, 2, 1),
-        ({"minAvailable": "50%"}, 5, 3, 0),
-        ({"maxUnavailable": 1}, 5, 4, 0),
-        ({"maxUnavailable": "41%"}, 5, 2, 1),
-        ({"minAvailable": 9}, 3, 9, 0),
-        ({}, 0, 0, 0),
-    ],
-)
-def test_a_budget_counts_what_it_must_keep(spec, expected, desired, allowed):
-    budget = {"metadata": {"name": "b", "generation": 4}, "spec": spec}
-    pods = [a_pod(f"x-{n}") for n in range(3)]
-    status = disruption.plan_status(budget, pods, lambda _: 5, NOW).status
-    assert (status["expectedPods"], status["desiredHealthy"], status["disruptionsAllowed"]) == (
-        expected,
-        desired,
-        allowed,
-    )
-    assert status["observedGeneration"] == 4
-
-
-def test_an_eviction_is_believed_in_for_two_minutes():
-    since = {"x-0": rfc3339(NOW - timedelta(seconds=30)), "x-1": rfc3339(NOW - timedelta(seconds=121)), "gone": "x"}
-    budget = {"metadata": {"name": "b"}, "spec": {"minAvailable": 1}, "status": {"disruptedPods": since}}
-    outcome = disruption.plan_status(budget, [a_pod("x-0"), a_pod("x-1")], lambda _: 2, NOW)
-    assert list(outcome.status["disruptedPods"]) == ["x-0"]
-    assert outcome.recheck_seconds == 90
-    assert [pod["metadata"]["name"] for pod in outcome.lapsed] == ["x-1"]
 
 
 NODE = {

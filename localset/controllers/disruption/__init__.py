@@ -1,1 +1,1 @@
-"""Disruption budgets: how many Pods may be evicted now."""
+"""PodDisruptionBudgets' status: `plan` counts (pure), `controller` writes. Evicting is the registry's business."""

@@ -1,1 +1,1 @@
-"""Dependents go after their owners, or are set free."""
+"""Deleting what nobody owns any more: `plan` decides (pure), `controller` deletes."""

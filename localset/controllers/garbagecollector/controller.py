@@ -1,193 +1,228 @@
-"""The garbage collector: background, foreground and orphan deletion over all owned resources.
+"""The garbage collector's shell: follows every resource, deletes dependents whose owners have gone.
 
-Started by `controllers.start`. Dependents are found by the uids in their ownerReferences; before anything is deleted
-the owner's absence is confirmed by a live GET, because a cache that lags must never cost data. Kinds that are not
-served count as present: what we cannot see we do not judge.
+Started by `controllers.start`. Owners are matched by uid; before anything is deleted the store itself is asked whether
+the owner is gone, because a cache may be behind. Work per change is proportional to an object's own owners and
+dependents.
 """
 
 import asyncio
+import logging
+from collections.abc import Iterable
 from functools import partial
 from typing import NamedTuple
 
-from localset.apis.resources import BY_KIND, BY_NAME, RESOURCES, Resource
+from localset.apis.resources import RESOURCES, Resource, find_by_kind
 from localset.base.clock import Clock
 from localset.base.tasks import Tasks
 from localset.base.workqueue import WorkQueue
-from localset.client.client import Client, DeleteOptions, Propagation
+from localset.client.client import Client, DeleteOptions, PatchType
 from localset.client.informer import InformerFactory
-from localset.controllers.garbagecollector import plan
-from localset.controllers.garbagecollector.plan import FOREGROUND, ORPHAN, Owner
-from localset.machinery.errors import StatusError
-from localset.machinery.metadata import (
-    Key,
-    Object,
-    is_being_deleted,
-    key_of,
-    name_of,
-    namespace_of,
-    split_key,
-    uid_of,
+from localset.controllers.garbagecollector.plan import (
+    ORPHAN,
+    AskDependents,
+    Delete,
+    DropReferences,
+    OrphanDependents,
+    OwnerState,
+    RemoveFinalizer,
+    finalizers_of,
+    orphans_dependents,
+    plan_dependent,
+    plan_owner,
+    references_of,
+    waits_for_dependents,
 )
+from localset.machinery.errors import StatusError
+from localset.machinery.metadata import Object, name_of, namespace_of, uid_of, version_of
 
-WORKERS = 4
-FOLLOWED = tuple(resource for resource in RESOURCES if resource.name not in {"events", "nodes"})
-OWNER_INDEX = "owner uid"
+log = logging.getLogger(__name__)
+
+WORKERS = 10
+UNTRACKED = frozenset({"events", "nodes"})
+"""Resources that own nothing and are owned by nothing here: events are many, nodes have heartbeats."""
 
 
-class _Item(NamedTuple):
-    """An object to look at, as a dependent or as a dying owner."""
+class Item(NamedTuple):
+    """An object by its place and uid: another object of that name is another item."""
 
     resource: str
-    key: Key
+    namespace: str
+    name: str
+    uid: str
 
 
-class GarbageCollectorController:
-    """Follows everything that can own or be owned."""
+class GarbageCollector:
+    """Keeps no object alive that all owners of have gone."""
 
     def __init__(self, client: Client, clock: Clock, informers: InformerFactory) -> None:
-        """Take the shared informers; nothing runs before `start`."""
+        """Take the shared informers of all tracked resources; nothing runs before `start`."""
         self._client = client
-        self._informers = {resource.name: informers.of(resource.name) for resource in FOLLOWED}
+        self._informers = {r.name: informers.of(r.name) for r in RESOURCES if r.name not in UNTRACKED}
         for informer in self._informers.values():
-            informer.add_index(OWNER_INDEX, plan.owner_uids)
-        self._queue: WorkQueue[_Item] = WorkQueue("garbagecollector", clock)
+            informer.add_index("owner", _index_by_owner)
+        self._known: dict[str, Item] = {}
+        self._queue: WorkQueue[Item] = WorkQueue("garbagecollector", clock)
         self._tasks = Tasks("garbage collector")
 
     async def start(self) -> None:
-        """Return when the caches are filled and the workers run."""
+        """Return when all caches are filled and the workers run."""
         await asyncio.gather(*(informer.start() for informer in self._informers.values()))
+        for resource, informer in self._informers.items():
+            for obj in informer.list():
+                self._known[uid_of(obj)] = _item(resource, obj)
+        # NB: handlers only now: they ask who is known, and all resources must be.
         for resource, informer in self._informers.items():
             informer.add_handler(partial(self._on_change, resource))
         for number in range(WORKERS):
             self._tasks.spawn(self._queue.run(self._sync), f"worker {number}")
 
     async def aclose(self) -> None:
-        """Stop; what was begun is found again by the next start."""
+        """Stop."""
         await self._tasks.aclose()
         await self._queue.aclose()
 
     def _on_change(self, resource: str, old: Object | None, new: Object | None) -> None:
+        if old is not None and (new is None or uid_of(new) != uid_of(old)):
+            self._on_gone(old)
         if new is None:
-            self._on_end(old or {})
-        elif old is None or _fate_of(old) != _fate_of(new):
-            if plan.owners_of(new) or is_being_deleted(new):
-                self._queue.add(_Item(resource, key_of(new)))
-            if plan.has_finalizer(new, FOREGROUND):
-                self._queue_dependents(uid_of(new))
-            if old is not None and plan.owner_uids(old) != plan.owner_uids(new):
-                self._queue_owners(old)
+            return
+        item = _item(resource, new)
+        self._known[item.uid] = item
+        if waits_for_dependents(new) or orphans_dependents(new):
+            self._queue.add(item)
+        references = references_of(new)
+        if references and (old is None or references_of(old) != references):
+            if any(reference.get("uid") not in self._known for reference in references):
+                self._queue.add(item)
+            for reference in references:
+                self._wake_waiting(reference)
+        if old is not None and references_of(old) != references:
+            # A reference that was taken away may have been what an owner waited for.
+            for reference in references_of(old):
+                self._wake_waiting(reference)
 
-    def _on_end(self, last: Object) -> None:
-        self._queue_dependents(uid_of(last))
-        self._queue_owners(last)
+    def _on_gone(self, last: Object) -> None:
+        self._known.pop(uid_of(last), None)
+        for item, _ in self._dependents(uid_of(last)):
+            self._queue.add(item)
+        for reference in references_of(last):
+            self._wake_waiting(reference)
 
-    def _queue_owners(self, last: Object) -> None:
-        for reference in plan.owners_of(last):
-            owner = _resource_of(reference)
-            if owner is not None:
-                namespace = namespace_of(last) if owner.namespaced else ""
-                key = f"{namespace}/{reference.get('name')}" if namespace else str(reference.get("name"))
-                self._queue.add(_Item(owner.name, Key(key)))
+    def _wake_waiting(self, reference: Object) -> None:
+        owner = self._known.get(str(reference.get("uid")))
+        if owner is None:
+            return
+        obj = self._informers[owner.resource].get(owner.namespace, owner.name)
+        if obj is not None and waits_for_dependents(obj):
+            self._queue.add(owner)
 
-    def _queue_dependents(self, uid: str) -> None:
-        for resource, informer in self._informers.items():
-            for dependent in informer.by_index(OWNER_INDEX, uid):
-                self._queue.add(_Item(resource, key_of(dependent)))
+    def _dependents(self, uid: str) -> list[tuple[Item, Object]]:
+        return [
+            (_item(resource, obj), obj)
+            for resource, informer in self._informers.items()
+            for obj in informer.by_index("owner", uid)
+        ]
 
-    async def _sync(self, item: _Item) -> None:
-        informer = self._informers.get(item.resource)
-        obj = informer.get(*split_key(item.key)) if informer is not None else None
-        if obj is None:
+    async def _sync(self, item: Item) -> None:
+        obj = self._informers[item.resource].get(item.namespace, item.name)
+        if obj is None or uid_of(obj) != item.uid:
             return
         try:
-            if plan.has_finalizer(obj, ORPHAN):
-                await self._orphan_dependents(item.resource, obj)
-            elif plan.has_finalizer(obj, FOREGROUND):
-                await self._delete_in_foreground(item.resource, obj)
-            elif not is_being_deleted(obj):
-                await self._judge(item.resource, obj)
+            await self._collect(item, obj)
         except StatusError as error:
-            if error.code != 404:
-                raise
+            if error.code == 409:
+                # The cache was behind: look again at once when it has caught up, else with back-off.
+                fresh = await self._fresh(item)
+                if fresh is None:
+                    return
+            elif error.code == 404:
+                return
+            raise
 
-    # Dependents
+    async def _collect(self, item: Item, obj: Object) -> None:
+        dependents = self._dependents(item.uid)
+        match plan_owner(obj, [dependent for _, dependent in dependents]):
+            case AskDependents():
+                for dependent, _ in dependents:
+                    self._queue.add(dependent)
+            case RemoveFinalizer(finalizer):
+                await self._remove_finalizer(item, obj, finalizer)
+                return
+            case OrphanDependents():
+                for dependent, _ in dependents:
+                    await self._drop_references(dependent, frozenset({item.uid}))
+                await self._remove_finalizer(item, obj, ORPHAN)
+                return
+            case _:
+                pass
+        owners = {str(r.get("uid")): await self._state_of(item, r) for r in references_of(obj)}
+        match plan_dependent(obj, owners, has_dependents=bool(dependents)):
+            case DropReferences(uids):
+                await self._drop_references(item, uids)
+            case Delete(propagation):
+                options = DeleteOptions(propagation=propagation, uid=item.uid, resource_version=version_of(obj))
+                deleted = await self._client.delete(item.resource, item.namespace, item.name, options)
+                log.debug("%s %s/%s deleted: its owners have gone", item.resource, item.namespace, item.name)
+                await self._informers[item.resource].wait_until_seen(version_of(deleted))
+            case _:
+                pass
 
-    async def _judge(self, resource: str, dependent: Object) -> None:
-        fates = [(reference, await self._fare(reference, dependent)) for reference in plan.owners_of(dependent)]
-        verdict = plan.judge(fates)
-        if verdict.deletes:
-            options = DeleteOptions(propagation=_propagation_of(dependent), uid=uid_of(dependent))
-            await self._client.delete(resource, namespace_of(dependent), name_of(dependent), options)
-        elif verdict.drops:
-            await self._client.update(resource, plan.without_owners(dependent, verdict.drops))
+    async def _state_of(self, item: Item, reference: Object) -> OwnerState:
+        resource = find_by_kind(str(reference.get("apiVersion")), str(reference.get("kind")))
+        if resource is None or resource.name in UNTRACKED or (resource.namespaced and not item.namespace):
+            return OwnerState.SOLID
+        owner = await self._find_owner(resource, item, reference)
+        if owner is None:
+            return OwnerState.DANGLING
+        return OwnerState.WAITING if waits_for_dependents(owner) else OwnerState.SOLID
 
-    async def _fare(self, reference: Object, dependent: Object) -> Owner:
-        resource = _resource_of(reference)
-        if resource is None or (resource.namespaced and not namespace_of(dependent)):
-            return Owner.SOLID
-        namespace, name = namespace_of(dependent) if resource.namespaced else "", str(reference.get("name"))
-        informer = self._informers.get(resource.name)
-        owner = informer.get(namespace, name) if informer is not None else None
-        if owner is None or uid_of(owner) != reference.get("uid") or is_being_deleted(owner):
-            try:
-                owner = await self._client.get(resource.name, namespace, name)
-            except StatusError as error:
-                if error.code == 404:
-                    return Owner.ABSENT
-                raise
-        if uid_of(owner) != reference.get("uid"):
-            return Owner.ABSENT
-        is_waiting = plan.has_finalizer(owner, FOREGROUND) and reference.get("blockOwnerDeletion")
-        return Owner.WAITING if is_waiting else Owner.SOLID
+    async def _find_owner(self, resource: Resource, item: Item, reference: Object) -> Object | None:
+        uid = str(reference.get("uid"))
+        namespace = item.namespace if resource.namespaced else ""
+        cached = self._informers[resource.name].get(namespace, str(reference.get("name")))
+        if cached is not None and uid_of(cached) == uid:
+            return cached
+        return await self._fresh(Item(resource.name, namespace, str(reference.get("name")), uid))
 
-    # Owners
+    async def _fresh(self, item: Item) -> Object | None:
+        try:
+            found = await self._client.get(item.resource, item.namespace, item.name)
+        except StatusError as error:
+            if error.code == 404:
+                return None
+            raise
+        return found if uid_of(found) == item.uid else None
 
-    async def _dependents(self, resource: str, owner: Object) -> list[tuple[str, Object]]:
-        """Return (resource, object) of all that name `owner`, live: a cache may lack the newest."""
-        namespace = namespace_of(owner) if BY_NAME[resource].namespaced else ""
-        found: list[tuple[str, Object]] = []
-        for candidate in FOLLOWED:
-            if namespace and not candidate.namespaced:
-                continue
-            objects = (await self._client.list(candidate.name, namespace)).items
-            found += [(candidate.name, obj) for obj in objects if uid_of(owner) in plan.owner_uids(obj)]
-        return found
+    async def _drop_references(self, item: Item, uids: frozenset[str]) -> None:
+        obj = await self._fresh(item)
+        if obj is None:
+            return
+        left = [reference for reference in references_of(obj) if reference.get("uid") not in uids]
+        if len(left) == len(references_of(obj)):
+            return
+        await self._patch(item, obj, {"ownerReferences": left or None})
 
-    async def _orphan_dependents(self, resource: str, owner: Object) -> None:
-        uids = frozenset({uid_of(owner)})
-        for dependent_resource, dependent in await self._dependents(resource, owner):
-            try:
-                await self._client.update(dependent_resource, plan.without_owners(dependent, uids))
-            except StatusError as error:
-                if error.code != 404:
-                    raise
-        await self._client.update(resource, plan.without_finalizer(owner, ORPHAN))
+    async def _remove_finalizer(self, item: Item, obj: Object, finalizer: str) -> None:
+        left = [f for f in finalizers_of(obj) if f != finalizer]
+        await self._patch(item, obj, {"finalizers": left or None})
 
-    async def _delete_in_foreground(self, resource: str, owner: Object) -> None:
-        is_blocked = False
-        for dependent_resource, dependent in await self._dependents(resource, owner):
-            if plan.blocks(dependent, uid_of(owner)):
-                is_blocked = True
-                # Its own look deletes it or takes the reference off; either is seen here again.
-                self._queue.add(_Item(dependent_resource, key_of(dependent)))
-        if not is_blocked:
-            await self._client.update(resource, plan.without_finalizer(owner, FOREGROUND))
+    async def _patch(self, item: Item, obj: Object, metadata: Object) -> None:
+        # NB: with the version that was read: lists are replaced as a whole, and somebody else may have changed them.
+        patch = {"metadata": {"uid": item.uid, "resourceVersion": version_of(obj), **metadata}}
+        try:
+            written = await self._client.patch(item.resource, item.namespace, item.name, patch, PatchType.MERGE)
+        except StatusError as error:
+            if error.code == 404:
+                return
+            raise
+        await self._informers[item.resource].wait_until_seen(version_of(written))
 
 
-def _resource_of(reference: Object) -> Resource | None:
-    """Return the served resource of the reference's kind, whichever version it was written in."""
-    group, slash, _ = str(reference.get("apiVersion", "")).rpartition("/")
-    return BY_KIND.get((group if slash else "", str(reference.get("kind", ""))))
+def _item(resource: str, obj: Object) -> Item:
+    return Item(resource, namespace_of(obj), name_of(obj), uid_of(obj))
 
 
-def _propagation_of(dependent: Object) -> Propagation:
-    finalizers = dependent["metadata"].get("finalizers") or []
-    if ORPHAN in finalizers:
-        return Propagation.ORPHAN
-    return Propagation.FOREGROUND if FOREGROUND in finalizers else Propagation.BACKGROUND
-
-
-def _fate_of(obj: Object) -> tuple[object, ...]:
-    """Return what of an object concerns this controller; other changes are not looked at."""
-    metadata = obj["metadata"]
-    return metadata.get("ownerReferences"), is_being_deleted(obj), metadata.get("finalizers")
+def _index_by_owner(obj: Object) -> Iterable[str]:
+    """Index objects by the uids of their owners."""
+    for reference in references_of(obj):
+        yield str(reference.get("uid"))

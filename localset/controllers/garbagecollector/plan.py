@@ -1,77 +1,119 @@
-"""What happens to a dependent, given how its owners fare: pure.
+"""What the garbage collector does with one object: pure.
 
-Called by the garbagecollector with one verdict per ownerReference. Source: controller/garbagecollector
-attemptToDeleteItem and processDeletingDependentsItem.
+`plan_dependent` looks at an object with owners, `plan_owner` at one that waits for its dependents. Follows Kubernetes'
+pkg/controller/garbagecollector (attemptToDeleteItem, processDeletingDependentsItem, orphanDependents).
 """
 
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from localset.machinery.metadata import Object, copy_of, is_being_deleted
+from localset.client.client import Propagation
+from localset.machinery.metadata import Object, is_being_deleted, uid_of
 
 FOREGROUND = "foregroundDeletion"
 ORPHAN = "orphan"
 
 
-class Owner(Enum):
-    """How an owner fares. WAITING: it is there only until its dependents are gone (foreground deletion)."""
+class OwnerState(Enum):
+    """What became of an owner that a reference names."""
 
     SOLID = auto()
+    """It is there, or we cannot know: a kind that is not served here."""
+    DANGLING = auto()
+    """It is gone: absent, or of another uid."""
     WAITING = auto()
-    ABSENT = auto()
+    """It is being deleted in the foreground and waits for its dependents."""
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """Delete the dependent, or take the references with these uids off it, or (neither) leave it."""
-
-    deletes: bool = False
-    drops: frozenset[str] = frozenset()
+class Keep:
+    """Leave the object alone."""
 
 
-def owners_of(obj: Object) -> list[Object]:
+@dataclass(frozen=True)
+class DropReferences:
+    """Some owners remain: only the references to these uids go."""
+
+    uids: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Delete:
+    """Delete the object, with this propagation."""
+
+    propagation: Propagation
+
+
+@dataclass(frozen=True)
+class AskDependents:
+    """The owner waits: its dependents are looked at."""
+
+
+@dataclass(frozen=True)
+class RemoveFinalizer:
+    """Nothing holds the owner any more."""
+
+    finalizer: str
+
+
+@dataclass(frozen=True)
+class OrphanDependents:
+    """The owner's dependents lose their reference to it; then its finalizer goes."""
+
+
+def finalizers_of(obj: Object) -> list[str]:
+    """Return metadata.finalizers, empty when absent."""
+    return obj["metadata"].get("finalizers") or []
+
+
+def references_of(obj: Object) -> list[Object]:
     """Return metadata.ownerReferences, empty when absent."""
     return obj["metadata"].get("ownerReferences") or []
 
 
-def owner_uids(obj: Object) -> list[str]:
-    """Return the owners' uids: what dependents are indexed by."""
-    return [str(reference.get("uid")) for reference in owners_of(obj)]
+def waits_for_dependents(obj: Object) -> bool:
+    """Tell whether the object is being deleted in the foreground."""
+    return is_being_deleted(obj) and FOREGROUND in finalizers_of(obj)
 
 
-def has_finalizer(obj: Object, finalizer: str) -> bool:
-    """Tell whether a dying object still waits for `finalizer`."""
-    return is_being_deleted(obj) and finalizer in (obj["metadata"].get("finalizers") or [])
+def orphans_dependents(obj: Object) -> bool:
+    """Tell whether the object is being deleted and leaves its dependents behind."""
+    return is_being_deleted(obj) and ORPHAN in finalizers_of(obj)
 
 
-def judge(fates: list[tuple[Object, Owner]]) -> Verdict:
-    """Decide from (ownerReference, how that owner fares)."""
-    lost = frozenset(str(reference["uid"]) for reference, fate in fates if fate is not Owner.SOLID)
-    if not lost:
-        return Verdict()
-    if any(fate is Owner.SOLID for _, fate in fates):
-        return Verdict(drops=lost)
-    return Verdict(deletes=True)
+def is_blocking(dependent: Object, owner: Object) -> bool:
+    """Tell whether the dependent holds up the foreground deletion of `owner`."""
+    return any(r.get("uid") == uid_of(owner) and r.get("blockOwnerDeletion") for r in references_of(dependent))
 
 
-def blocks(dependent: Object, owner_uid: str) -> bool:
-    """Tell whether the dependent keeps its foreground-deleted owner from going."""
-    return any(r.get("uid") == owner_uid and r.get("blockOwnerDeletion") for r in owners_of(dependent))
+def plan_dependent(
+    obj: Object, owners: dict[str, OwnerState], *, has_dependents: bool
+) -> Keep | DropReferences | Delete:
+    """Decide on an object with owners; `owners` has a state for each uid that it references."""
+    if not owners or (is_being_deleted(obj) and not waits_for_dependents(obj)):
+        return Keep()
+    states = set(owners.values())
+    gone = frozenset(uid for uid, state in owners.items() if state is not OwnerState.SOLID)
+    if OwnerState.SOLID in states:
+        return DropReferences(gone) if gone else Keep()
+    if is_being_deleted(obj):
+        return Keep()
+    if OwnerState.WAITING in states and has_dependents:
+        # NB: the owner wants to see its dependents' dependents gone as well.
+        return Delete(Propagation.FOREGROUND)
+    if ORPHAN in finalizers_of(obj):
+        return Delete(Propagation.ORPHAN)
+    if FOREGROUND in finalizers_of(obj):
+        return Delete(Propagation.FOREGROUND)
+    return Delete(Propagation.BACKGROUND)
 
 
-def without_owners(obj: Object, uids: frozenset[str]) -> Object:
-    """Return a copy without the references to these uids."""
-    new: Object = copy_of(obj)
-    kept = [reference for reference in owners_of(new) if reference.get("uid") not in uids]
-    if kept:
-        new["metadata"]["ownerReferences"] = kept
-    else:
-        new["metadata"].pop("ownerReferences", None)
-    return new
-
-
-def without_finalizer(obj: Object, finalizer: str) -> Object:
-    """Return a copy without that finalizer."""
-    new: Object = copy_of(obj)
-    new["metadata"]["finalizers"] = [f for f in new["metadata"].get("finalizers") or [] if f != finalizer]
-    return new
+def plan_owner(obj: Object, dependents: list[Object]) -> Keep | AskDependents | RemoveFinalizer | OrphanDependents:
+    """Decide on an object that is being deleted and may wait for its dependents."""
+    if orphans_dependents(obj):
+        return OrphanDependents()
+    if waits_for_dependents(obj):
+        if any(is_blocking(dependent, obj) for dependent in dependents):
+            return AskDependents()
+        return RemoveFinalizer(FOREGROUND)
+    return Keep()
