@@ -107,4 +107,4 @@ def rfc3339_micro(moment: datetime) -> str:
 
 def parse_rfc3339(text: str) -> datetime:
     """Return the moment that `text` names; raises ValueError."""
-    return datetime.fromisoformat(text.replace("Z", "+00:00"))
+    return datetime.fromisoformat(text)

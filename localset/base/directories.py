@@ -39,7 +39,8 @@ def data_directory(option: str | None) -> Path:
 def runtime_directory() -> Path:
     """Return the user's one directory outside the data directory: block claims and sockets whose path is too long.
 
-    `$XDG_RUNTIME_DIR/localset`; root without one: `/run/localset`; others: beneath the state directory. Not created here.
+    `$XDG_RUNTIME_DIR/localset`; root without one: `/run/localset`; others: beneath the state directory. Not created
+    here.
     """
     configured = os.environ.get("XDG_RUNTIME_DIR")
     if configured and Path(configured).is_dir() and Path(configured).stat().st_uid == os.getuid():
@@ -50,7 +51,8 @@ def runtime_directory() -> Path:
 
 
 def api_socket(data_directory: Path) -> Path:
-    """Return the daemon's API socket: inside the data directory, or in the runtime directory when that path is too long.
+    """Return the daemon's API socket: inside the data directory, or in the runtime directory when that path is too
+    long.
 
     A Unix socket's path has at most 103 bytes on every system (107 on Linux).
     """

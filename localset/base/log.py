@@ -1,6 +1,7 @@
 """Where the daemon's own messages go: one line each, to standard error.
 
-Never object bodies, never secrets (reliability.md A5). Called once, by daemon; the rooms use `logging.getLogger(__name__)`.
+Never object bodies, never secrets (reliability.md A5). Called once, by daemon; the rooms use
+`logging.getLogger(__name__)`.
 """
 
 import asyncio

@@ -1,6 +1,7 @@
 """Every task has an owner.
 
-A `Tasks` keeps strong references, names its tasks, reports what crashes and cancels all on `aclose`. asyncio.create_task is
+A `Tasks` keeps strong references, names its tasks, reports what crashes and cancels all on `aclose`.
+asyncio.create_task is
 banned elsewhere: a task without an owner is lost silently and outlives its test.
 """
 

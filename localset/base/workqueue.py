@@ -102,7 +102,7 @@ class WorkQueue(Generic[K]):
                 await sync(key)
             except asyncio.CancelledError:
                 raise
-            except Exception as error:  # noqa: BLE001 - the boundary that turns any failure into a retry
+            except Exception as error:
                 delay = self.retry(key)
                 log.warning(
                     "%s %s: %s; again in %.3f s", self.name, key, error, delay, exc_info=log.isEnabledFor(logging.DEBUG)

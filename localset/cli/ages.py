@@ -6,14 +6,15 @@ from localset.base.clock import SystemClock, parse_rfc3339
 
 
 def age_of(timestamp: str, now: datetime | None = None) -> str:
-    """Return `5m`, `2d3h` …; `<unknown>` for no timestamp. Source: apimachinery duration.HumanDuration (kube-api.md 7)."""
+    """Return `5m`, `2d3h` …; `<unknown>` for no timestamp. Source: apimachinery duration.HumanDuration (kube-api.md
+    7)."""
     if not timestamp:
         return "<unknown>"
     seconds = int(((now or SystemClock().now()) - parse_rfc3339(timestamp)).total_seconds())
     return human(seconds)
 
 
-def human(seconds: int) -> str:  # noqa: C901 - one branch a row of the source's table
+def human(seconds: int) -> str:
     """Return a duration in at most two units."""
     if seconds < -1:
         return "<invalid>"

@@ -31,13 +31,13 @@ _recursive = click.option("-R", "--recursive", is_flag=True, help="Look into sub
 @click.option("--wait", "is_waiting", is_flag=True, help="Show the progress of each ordinal until all are Ready.")
 @click.option("--timeout", type=float, default=300.0, show_default=True, help="Seconds that --wait lasts at most.")
 @click.pass_obj
-def apply(  # noqa: PLR0913 - one parameter per option
+def apply(  # noqa: PLR0913, PLR0917 - one parameter per option
     context: Context,
     files: tuple[str, ...],
     namespace: str | None,
     validate: str,
-    recursive: bool,  # noqa: FBT001 - click passes options by keyword
-    is_waiting: bool,  # noqa: FBT001
+    recursive: bool,
+    is_waiting: bool,
     timeout: float,
 ) -> int:
     """Create objects, or change them to what the files say."""
@@ -63,7 +63,7 @@ def create(
     files: tuple[str, ...],
     namespace: str | None,
     validate: str,
-    recursive: bool,  # noqa: FBT001
+    recursive: bool,
 ) -> int:
     """Create objects; fail when one exists."""
     manifests = read_manifests(files, namespace, recursive=recursive)

@@ -27,7 +27,7 @@ from localset.machinery.errors import StatusError
 @click.option("--timeout", type=float, default=0.0, help="Seconds to wait; 0: as long as it takes.")
 @click.option("--ignore-not-found", is_flag=True, help="Exit 0 when an object is absent.")
 @click.pass_obj
-def delete(context: Context, words: tuple[str, ...], **options: Any) -> int:
+def delete(context: Context, /, words: tuple[str, ...], **options: Any) -> int:
     """Delete objects: `delete sts zk`, `delete -f zookeeper.yaml`, `delete pvc -l app=zk`."""
     targets = _targets(context, words, options)
     grace = _grace(options)

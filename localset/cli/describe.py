@@ -1,4 +1,5 @@
-"""`describe`: what a person asks of an object, then its events. The order is kubectl's; what we know more of is added."""
+"""`describe`: what a person asks of an object, then its events. The order is kubectl's; what we know more of is
+added."""
 
 from typing import Any
 
@@ -133,7 +134,12 @@ def _container_lines(container: dict[str, Any], state: dict[str, Any]) -> list[s
         probe = container.get(field)
         if probe:
             action = next((k for k in ("exec", "httpGet", "tcpSocket", "grpc") if probe.get(k)), "?")
-            numbers = f"delay={probe.get('initialDelaySeconds', 0)}s timeout={probe['timeoutSeconds']}s period={probe['periodSeconds']}s"
+            delay, timeout, period = (
+                probe.get("initialDelaySeconds", 0),
+                probe["timeoutSeconds"],
+                probe["periodSeconds"],
+            )
+            numbers = f"delay={delay}s timeout={timeout}s period={period}s"
             title = field.removesuffix("Probe").capitalize()
             lines.append(f"    {title + ':':<16}{action} {_short(probe[action])} {numbers}")
     mounts = container.get("volumeMounts") or []

@@ -17,7 +17,7 @@ from localset.cli.transport import path_of
 @click.option("--types", default="", help="Normal, Warning.")
 @click.option("-w", "--watch", "is_watching", is_flag=True, help="Go on with what happens.")
 @click.pass_obj
-def events(context: Context, **options: Any) -> int:
+def events(context: Context, /, **options: Any) -> int:
     """List what happened: `events`, `events --for pod/zk-0`, `events -w`."""
     resource = BY_NAME["events"]
     namespace = "" if options["all_namespaces"] else options["namespace"]

@@ -27,7 +27,7 @@ from localset.cli.websocket import CLOSE, RESIZE, STATUS, STDERR, STDIN, STDOUT,
 @click.argument("pod")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @click.pass_obj
-def exec_(context: Context, pod: str, command: tuple[str, ...], **options: Any) -> int:
+def exec_(context: Context, /, pod: str, command: tuple[str, ...], **options: Any) -> int:
     """Run a command inside a container: `exec zk-0 -- zkOk.sh`, `exec -it zk-0 -- sh`."""
     words = list(command)
     if words and words[0] == "--":
@@ -97,11 +97,12 @@ def _exit_code(status: dict[str, Any] | None) -> int:
         fail("the connection was closed before the command ended")
     if status.get("status") == "Success":
         return 0
-    for cause in (status.get("details") or {}).get("causes") or []:
-        if cause.get("reason") == "ExitCode":
-            say(f"command terminated with exit code {cause['message']}")
-            return int(cause["message"])
-    fail(status.get("message") or "the command failed")
+    causes = (status.get("details") or {}).get("causes") or []
+    code = next((int(cause["message"]) for cause in causes if cause.get("reason") == "ExitCode"), None)
+    if code is None:
+        fail(status.get("message") or "the command failed")
+    say(f"command terminated with exit code {code}")
+    return code
 
 
 @contextmanager

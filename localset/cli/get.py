@@ -23,7 +23,7 @@ from localset.machinery.errors import StatusError
 @click.option("--show-labels", is_flag=True, help="A last column with all labels.")
 @click.option("--ignore-not-found", is_flag=True, help="Exit 0 when a named object is absent.")
 @click.pass_obj
-def get(context: Context, words: tuple[str, ...], **options: Any) -> int:
+def get(context: Context, /, words: tuple[str, ...], **options: Any) -> int:
     """List objects: `get pods`, `get sts,svc`, `get pod zk-0`, `get pod/zk-0 svc/zk-headless`."""
     if options["output"] not in {"", "wide", "yaml", "json", "name"}:
         fail(

@@ -22,7 +22,7 @@ from localset.cli.transport import path_of
 @click.option("--timestamps", is_flag=True, help="Begin each line with its time.")
 @click.option("-n", "--namespace", default="default", help="Namespace.")
 @click.pass_obj
-def logs(context: Context, pod: str, container: str | None, **options: Any) -> int:
+def logs(context: Context, /, pod: str, container: str | None, **options: Any) -> int:
     """Print the output of a container: `logs zk-0`, `logs -f zk-0`, `logs --previous zk-0`."""
     name = pod.removeprefix("pod/").removeprefix("pods/")
     resource = BY_NAME["pods"]

@@ -70,7 +70,8 @@ def cli(ctx: click.Context, data_dir: str | None) -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command line and return its exit code. Never a traceback: a crash names the file that holds its report."""
+    """Run one command line and return its exit code. Never a traceback: a crash names the file that holds its
+    report."""
     try:
         result = cli.main(args=arguments, prog_name="localset", standalone_mode=False)
     except click.ClickException as error:

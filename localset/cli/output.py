@@ -1,6 +1,7 @@
 """What a person sees: tables, YAML, colours, errors and hints.
 
-Data goes to standard output, messages to standard error. Control characters of names, events and program output never reach a
+Data goes to standard output, messages to standard error. Control characters of names, events and program output
+never reach a
 terminal raw (reliability.md E1).
 """
 

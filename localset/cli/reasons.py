@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from localset.apis.pods import is_being_deleted, is_running_and_ready, phase_of
+from localset.apis.pods import is_running_and_ready, phase_of
 from localset.apis.statefulsets import parent_and_ordinal, pod_name, replicas_of, start_ordinal
+from localset.machinery.metadata import is_being_deleted
 
 
 def probe_failures(pod: dict[str, Any], events: list[dict[str, Any]]) -> str:

@@ -1,6 +1,7 @@
 """HTTP over the daemon's Unix socket, synchronous and with nothing imported that a quick command does not need.
 
-Every command speaks to the same Kubernetes paths as any other client. Raises `DaemonNotRunningError` and the house's `StatusError`.
+Every command speaks to the same Kubernetes paths as any other client. Raises `DaemonNotRunningError` and the
+house's `StatusError`.
 """
 
 import http.client
@@ -79,7 +80,7 @@ class Api:
         except (FileNotFoundError, ConnectionRefusedError) as error:
             raise DaemonNotRunningError from error
 
-    def request(  # noqa: PLR0913 - the parts of an HTTP request
+    def request(
         self,
         method: str,
         path: str,

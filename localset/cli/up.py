@@ -26,7 +26,7 @@ START_SECONDS = 30.0
 @click.option("--ready-descriptor", type=int, hidden=True)
 @click.option("--supervised", is_flag=True, hidden=True)
 @click.pass_obj
-def up(context: Context, **options: Any) -> int:
+def up(context: Context, /, **options: Any) -> int:
     """Start the daemon of the data directory."""
     if options["foreground"]:
         return _foreground(context, options)
@@ -61,11 +61,8 @@ def _status(context: Context) -> dict[str, Any] | None:
 
 
 def _arguments(options: dict[str, Any]) -> list[str]:
-    arguments = []
-    for name in ("isolation", "probe_timing", "scheduling", "host_path", "dns_forward", "max_processes", "log_level"):
-        if options[name] is not None:
-            arguments.append(f"--{name.replace('_', '-')}={options[name]}")
-    return arguments
+    names = ("isolation", "probe_timing", "scheduling", "host_path", "dns_forward", "max_processes", "log_level")
+    return [f"--{name.replace('_', '-')}={options[name]}" for name in names if options[name] is not None]
 
 
 def start_daemon(context: Context, arguments: list[str]) -> None:
@@ -78,7 +75,7 @@ def start_daemon(context: Context, arguments: list[str]) -> None:
     except OSError as error:
         fail(f"cannot use the data directory {data}: {error.strerror}", hint="choose another with --data-dir DIR")
     reading, writing = os.pipe()
-    os.set_inheritable(writing, True)  # noqa: FBT003 - the function's own signature
+    os.set_inheritable(writing, True)
     environment = dict(os.environ)
     path = import_path()
     if path is not None:

@@ -1,6 +1,7 @@
 """A WebSocket client of exactly the frames that exec needs (RFC 6455, subprotocol v5.channel.k8s.io; kube-api.md 8.2).
 
-Over the daemon's Unix socket, synchronous; `exec` multiplexes it with the terminal by select. No extension, no ping of our own.
+Over the daemon's Unix socket, synchronous; `exec` multiplexes it with the terminal by select. No extension, no ping
+of our own.
 """
 
 import base64

@@ -1,7 +1,9 @@
 """The one door to objects: the `Client` protocol.
 
-Controllers, kubelet and DNS reach objects only through it (design 1). The registry *is* a Client; so is the HTTP client. A
-resource is named as kubectl names it: `pods`, `statefulsets.apps`, `storageclasses.storage.k8s.io`. Objects are always in
+Controllers, kubelet and DNS reach objects only through it (design 1). The registry *is* a Client; so is the HTTP
+client. A
+resource is named as kubectl names it: `pods`, `statefulsets.apps`, `storageclasses.storage.k8s.io`. Objects are
+always in
 the resource's storage version (`v1` of its group) and are shared: copy before changing.
 """
 
@@ -88,7 +90,7 @@ class Client(Protocol):
         """Replace status only; 409 as `update`."""
         ...
 
-    async def patch(  # noqa: PLR0913 - the six coordinates of a PATCH request
+    async def patch(
         self, resource: str, namespace: str, name: str, patch: Any, patch_type: PatchType, *, subresource: str = ""
     ) -> Object:
         """Apply `patch` (a JSON value) to the object or to its `status`/`scale` subresource."""

@@ -59,9 +59,7 @@ class PodStreams(Protocol):
         """Yield log bytes; refusals (wrong container, nothing to show) are raised before the first chunk."""
         ...
 
-    async def execute(  # noqa: PLR0913 - the query of the exec subresource
-        self, pod: Object, container: str, command: list[str], *, stdin: bool, tty: bool
-    ) -> Session:
+    async def execute(self, pod: Object, container: str, command: list[str], *, stdin: bool, tty: bool) -> Session:
         """Start `command` in the container."""
         ...
 

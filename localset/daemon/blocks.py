@@ -1,6 +1,7 @@
 """The address block of a data directory: a /20 of 127.64.0.0/10, recorded once, claimed while daemon or keeper lives.
 
-Claims (runtime.md 1.1): flock on `<runtime directory>/blocks/<block>` between one user's data directories; a UDP socket on
+Claims (runtime.md 1.1): flock on `<runtime directory>/blocks/<block>` between one user's data directories; a UDP
+socket on
 `block.1` and a fixed port counts against other users, because the kernel refuses another uid's bind.
 """
 
@@ -94,7 +95,7 @@ def claim_block(directory: DataDirectory) -> BlockClaim:
         except _TakenError as error:
             raise StartError(
                 f"the address block {recorded} of {directory.path} is held by {error}\n"
-                "hint: end that one first; the block stays with this data directory, so that its Pods keep their addresses"
+                "hint: end that one first; a data directory keeps its block, so that its Pods keep their addresses"
             ) from error
     start = first_index(directory.path)
     for step in range(_COUNT):

@@ -1,6 +1,7 @@
 """The daemon: wires the house together, starts it, and takes it down.
 
-Order of start: data directory and lock → address block → store and registry → keeper → DNS → kubelet → controllers → API
+Order of start: data directory and lock → address block → store and registry → keeper → DNS → kubelet → controllers
+→ API
 socket → ready. Stop is the reverse. Everything that can refuse says so before anything runs.
 """
 
@@ -39,7 +40,10 @@ from localset.kubelet.settings import HostPathPolicy, KubeletSettings, ProbeTimi
 from localset.registry.bootstrap import bootstrap
 from localset.registry.registry import Registry
 from localset.registry.settings import RegistrySettings, service_addresses
-from localset.store.store import Store, StoreRefusedError
+from localset.store.records import StoreRefusedError
+from localset.store.store import Store
+
+__all__ = ["Daemon", "Settings", "run"]
 
 log = logging.getLogger(__name__)
 

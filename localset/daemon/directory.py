@@ -1,6 +1,7 @@
 """The data directory: made, checked, locked.
 
-One daemon per data directory: flock on `run/daemon.lock` is the only truth, pid files are for people (reliability.md F37,
+One daemon per data directory: flock on `run/daemon.lock` is the only truth, pid files are for people
+(reliability.md F37,
 F38). A directory of a newer localset is refused untouched.
 """
 
@@ -91,7 +92,8 @@ class DataDirectory:
             raise StartError(f"{marker} cannot be read: {error}") from error
         if number > FORMAT:
             raise StartError(
-                f"the data directory {self.path} was written by a newer localset (format {number}, this one knows {FORMAT})\n"
+                f"the data directory {self.path} was written by a newer localset "
+                f"(format {number}, this one knows {FORMAT})\n"
                 "hint: upgrade localset, or choose another directory with --data-dir"
             )
         self.facts = facts

@@ -1,6 +1,7 @@
 """`down`: end the Pods in order without changing any spec (design 3.13).
 
-Controllers are paused before. A set's Pods are deleted from the highest ordinal, one after the other, sets side by side: the
+Controllers are paused before. A set's Pods are deleted from the highest ordinal, one after the other, sets side by
+side: the
 next `up` brings them back in order. A Pod without a controller keeps its object; only its processes end.
 """
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Settings:
-    """The daemon's configuration. `isolation` is `auto`, `plain` or `loopback`; None keeps what the data directory has."""
+    """The daemon's configuration. `isolation` is `auto`, `plain` or `loopback`; None keeps what the data directory
+    has."""
 
     data_directory: Path
     isolation: str | None = None

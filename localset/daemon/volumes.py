@@ -1,4 +1,5 @@
-"""Removing the directories of reclaimed volumes: the one place that deletes a user's data, and only beneath `volumes/`."""
+"""Removing the directories of reclaimed volumes: the one place that deletes a user's data, and only beneath
+`volumes/`."""
 
 import asyncio
 import contextlib
@@ -15,9 +16,10 @@ class VolumeDirectories:
         """Serve the directories beneath `root`."""
         self._root = root
 
-    async def remove(self, path: str) -> None:
-        """Remove a volume's directory and the marker beside it; nothing outside the root is touched. ValueError, OSError."""
-        await asyncio.to_thread(self._remove, Path(path))
+    async def remove(self, path: Path) -> None:
+        """Remove a volume's directory and the marker beside it; nothing outside the root is touched. ValueError,
+        OSError."""
+        await asyncio.to_thread(self._remove, path)
 
     def _remove(self, path: Path) -> None:
         relative = path.relative_to(self._root)  # NB: ValueError for what does not lie beneath
@@ -28,6 +30,6 @@ class VolumeDirectories:
                 with contextlib.suppress(FileNotFoundError):
                     remove_tree_beneath(parent, relative.parts[1])
                 with contextlib.suppress(FileNotFoundError):
-                    os.unlink(f".{relative.parts[1]}.made", dir_fd=parent)  # noqa: PTH108 - by descriptor
+                    os.unlink(f".{relative.parts[1]}.made", dir_fd=parent)
         except FileNotFoundError:
             return

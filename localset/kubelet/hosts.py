@@ -1,7 +1,8 @@
 """Names without DNS: the Pods' hosts files, kept current from Endpoints.
 
 `HostsTable` is pure: lines of fixed length per namespace, of which a readiness change flips one byte (`#` over the
-first of the address: the JVM's reader takes no blank in front), so that a change costs one `pwrite` per file and a reader never sees half a line. `HostsFiles` owns the files.
+first of the address: the JVM's reader takes no blank in front), so that a change costs one `pwrite` per file and a
+reader never sees half a line. `HostsFiles` owns the files.
 Files are bind-mounted, so they are written in place and never renamed (runtime.md 1.5); the JVM reads names
 case-sensitively and takes the first of a line as the reverse name, hence the full name first.
 """

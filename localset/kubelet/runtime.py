@@ -1,6 +1,7 @@
 """`Runtime`: what the kubelet needs from whatever runs processes.
 
-One protocol, three levels of isolation that only add (design 3.7). `kubelet.keeper_runtime.KeeperRuntime` is the real body,
+One protocol, three levels of isolation that only add (design 3.7). `kubelet.keeper_runtime.KeeperRuntime` is the
+real body,
 over the keeper's socket; tests bring a fake. Nothing here knows a Kubernetes noun but the names in a spec's labels.
 Processes are identified by `run_id`, new for every start of a container; every call is idempotent by it.
 """
@@ -50,8 +51,10 @@ class ProcessSpec:
     """All that is needed to start one container's process, in plain data (it is journalled as JSON).
 
     `working_directory` is created beneath the private root when the level has one and it is missing.
-    `user`/`group`/`supplementary_groups` are applied as root; rootless with own mounts, `user` is what the program sees.
-    `private_directory` belongs to this container alone: overlay layers live beneath it; the runtime makes and removes it.
+    `user`/`group`/`supplementary_groups` are applied as root; rootless with own mounts, `user` is what the program
+    sees.
+    `private_directory` belongs to this container alone: overlay layers live beneath it; the runtime makes and
+    removes it.
     `log_path` is the file that the keeper appends CRI-formatted lines to (`TIMESTAMP stdout F text`); rotated files are
     `log_path.1` … ; the parent directory exists.
     """
@@ -81,7 +84,8 @@ class ProcessSpec:
 class ProcessReport:
     """What is known of a process. Times are wall seconds since the epoch, for display.
 
-    `exit_code` is the status as Kubernetes shows it (128+n for a signal), None while running or when unknown: never 0 when
+    `exit_code` is the status as Kubernetes shows it (128+n for a signal), None while running or when unknown: never
+    0 when
     unknown. `error` explains FAILED (`ENOENT: no such file: foo`); `errno_name` is its symbol.
     """
 
@@ -160,7 +164,8 @@ class Runtime(Protocol):
         ...
 
     async def stop(self, run_id: str, grace_seconds: float) -> None:
-        """Begin to end the whole set of descendants: stop signal, grace, SIGKILL. Returns at once; a later call may only
+        """Begin to end the whole set of descendants: stop signal, grace, SIGKILL. Returns at once; a later call may
+        only
         shorten the grace. The end arrives as an event.
         """
         ...
@@ -174,7 +179,8 @@ class Runtime(Protocol):
         ...
 
     def events(self) -> AsyncGenerator[ProcessReport, None]:
-        """Yield a report at each change of state, for ever. NB: subscribe before `list`, or an exit in between is lost."""
+        """Yield a report at each change of state, for ever. NB: subscribe before `list`, or an exit in between is
+        lost."""
         ...
 
     async def execute(self, spec: ExecSpec, timeout_seconds: float) -> ExecResult:
