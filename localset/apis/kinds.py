@@ -1,8 +1,9 @@
-"""The small kinds: Namespace, Node, ServiceAccount, Endpoints, Event, ControllerRevision. Pure."""
+"""The small kinds: Namespace, Node, Endpoints, Event, ControllerRevision. Pure."""
 
+from localset.apis.addresses import PROTOCOLS, address_causes, port_number_causes
 from localset.apis.strategy import Strategy
-from localset.machinery.errors import Cause, bad_value
-from localset.machinery.metadata import Object
+from localset.machinery.errors import Cause, bad_value, not_supported, required
+from localset.machinery.metadata import Object, namespace_of
 from localset.machinery.names import dns1123_label
 
 
@@ -11,6 +12,13 @@ def default_endpoints(endpoints: Object) -> None:
     for subset in endpoints.get("subsets") or []:
         for port in subset.get("ports") or []:
             port.setdefault("protocol", "TCP")
+
+
+def default_event(event: Object) -> None:
+    """Fill in the fields that are always serialized."""
+    event.setdefault("source", {})
+    event.setdefault("reportingComponent", "")
+    event.setdefault("reportingInstance", "")
 
 
 class NamespaceStrategy(Strategy):
@@ -32,9 +40,67 @@ class NodeStrategy(Strategy):
         """Keep the status: upstream does so for Nodes alone."""
 
 
+class EndpointsStrategy(Strategy):
+    """Endpoints. Loopback addresses are fine here, where upstream refuses them: Pods have no others (parity)."""
+
+    def validate_spec(self, obj: Object) -> list[Cause]:
+        """Check addresses and ports. Source: ValidateEndpoints."""
+        causes: list[Cause] = []
+        for i, subset in enumerate(obj.get("subsets") or []):
+            path = f"subsets[{i}]"
+            if not subset.get("addresses") and not subset.get("notReadyAddresses"):
+                causes.append(required(path, "must specify `addresses` or `notReadyAddresses`"))
+            for field in ("addresses", "notReadyAddresses"):
+                for j, address in enumerate(subset.get(field) or []):
+                    causes += _address_causes(address, f"{path}.{field}[{j}]")
+            ports = subset.get("ports") or []
+            for j, port in enumerate(ports):
+                causes += _endpoint_port_causes(port, f"{path}.ports[{j}]", is_only=len(ports) == 1)
+        return causes
+
+
+def _address_causes(address: Object, path: str) -> list[Cause]:
+    causes = address_causes(f"{path}.ip", address.get("ip", ""))
+    if address.get("hostname"):
+        causes += [bad_value(f"{path}.hostname", address["hostname"], w) for w in dns1123_label(address["hostname"])]
+    return causes
+
+
+def _endpoint_port_causes(port: Object, path: str, *, is_only: bool) -> list[Cause]:
+    name, protocol = port.get("name", ""), port.get("protocol", "")
+    causes = [required(f"{path}.name")] if not name and not is_only else []
+    if name:
+        causes += [bad_value(f"{path}.name", name, why) for why in dns1123_label(name)]
+    causes += port_number_causes(f"{path}.port", port.get("port", 0))
+    if protocol not in PROTOCOLS:
+        causes.append(not_supported(f"{path}.protocol", protocol, PROTOCOLS))
+    return causes
+
+
+class EventStrategy(Strategy):
+    """Events: they lie in the namespace of what they speak of; those of cluster-scoped objects in `default`."""
+
+    creates_on_update = True
+
+    def validate_spec(self, obj: Object) -> list[Cause]:
+        """Check the namespace. Source: legacyValidateEvent."""
+        about = str((obj.get("involvedObject") or {}).get("namespace") or "")
+        if namespace_of(obj) == (about or "default"):
+            return []
+        return [bad_value("involvedObject.namespace", about, "does not match event.namespace")]
+
+
 class ControllerRevisionStrategy(Strategy):
     """ControllerRevisions: data never changes."""
 
+    def validate_spec(self, obj: Object) -> list[Cause]:
+        """Check that there is data and a number."""
+        causes: list[Cause] = [] if obj.get("data") is not None else [required("data", "data is mandatory")]
+        revision = obj.get("revision") or 0
+        if revision < 0:
+            causes.append(bad_value("revision", revision, "must be greater than or equal to 0"))
+        return causes
+
     def validate_change(self, new: Object, old: Object) -> list[Cause]:
         """Only metadata and the number may change."""
-        return [] if new.get("data") == old.get("data") else [bad_value("data", "", "field is immutable")]
+        return [] if new.get("data") == old.get("data") else [bad_value("data", new.get("data"), "field is immutable")]

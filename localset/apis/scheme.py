@@ -38,6 +38,8 @@ class Decoded(NamedTuple):
 _STRATEGIES: dict[str, type[Strategy]] = {
     "namespaces": kinds.NamespaceStrategy,
     "nodes": kinds.NodeStrategy,
+    "endpoints": kinds.EndpointsStrategy,
+    "events": kinds.EventStrategy,
     "services": services.ServiceStrategy,
     "configmaps": configuration.ConfigMapStrategy,
     "secrets": configuration.SecretStrategy,
@@ -58,6 +60,7 @@ _DEFAULTS: dict[str, Callable[[Object], None]] = {
     "storageclasses.storage.k8s.io": storage.default_class,
     "pods": podstrategy.default_pod,
     "endpoints": kinds.default_endpoints,
+    "events": kinds.default_event,
 }
 
 
@@ -124,6 +127,8 @@ def encode(resource: Resource, version: str, obj: Object) -> Object:
     encoded["apiVersion"] = resource.api_version(version)
     if resource.kind == "PodDisruptionBudget":
         poddisruptionbudgets.from_storage(encoded, version)
+    if resource.kind == "StatefulSet" and version == "v1beta1":
+        encoded.setdefault("status", {}).setdefault("observedGeneration", 0)  # a pointer there, always written
     return encoded
 
 
