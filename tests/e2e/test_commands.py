@@ -176,7 +176,8 @@ def test_scaling_goes_up_in_order_and_down_in_reverse(web: House) -> None:
 
 
 def test_get_prints_kubectls_columns(web: House) -> None:
-    assert web.run("get", "pods", "-l", "app=nginx").stdout.splitlines()[0].split() == [
+    header = web.run("get", "pods", "-l", "app=nginx").stdout.splitlines()[0]
+    assert header.split() == [
         "NAME", "READY", "STATUS", "RESTARTS", "AGE",
     ]  # fmt: skip
     assert web.run("get", "sts", "web", "-o", "name").stdout.strip() == "statefulset.apps/web"
