@@ -8,6 +8,14 @@ from typing import Any
 
 from localset.machinery.metadata import Object, condition_of, is_being_deleted
 
+VOLUME_SOURCES = (
+    "emptyDir", "hostPath", "gitRepo", "gcePersistentDisk", "awsElasticBlockStore", "secret", "nfs", "iscsi",
+    "glusterfs", "persistentVolumeClaim", "rbd", "cinder", "cephfs", "flocker", "downwardAPI", "fc", "configMap",
+    "azureFile", "flexVolume", "vsphereVolume", "quobyte", "azureDisk", "storageos", "projected", "portworxVolume",
+    "scaleIO", "csi", "ephemeral", "image", "photonPersistentDisk",
+)  # fmt: skip
+"""In the order in which Kubernetes looks at them."""
+
 
 def phase_of(pod: Object) -> str:
     """Return status.phase, empty before the first status."""

@@ -1,6 +1,7 @@
 """How Pods are written: defaults of a bare Pod, what may change on a live one. Pure."""
 
-from localset.apis.podspec import default_pod_spec, spec_causes, template_warnings
+from localset.apis.poddefaults import default_pod_spec
+from localset.apis.podspec import spec_causes, template_warnings
 from localset.apis.strategy import Strategy
 from localset.machinery.errors import Cause, not_allowed
 from localset.machinery.metadata import Object, copy_of

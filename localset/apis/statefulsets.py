@@ -6,7 +6,8 @@ Source: statefulset-semantics.md 1; the message texts are interface.
 import re
 from typing import Any
 
-from localset.apis.podspec import default_pod_template, template_causes, template_warnings
+from localset.apis.poddefaults import default_pod_template
+from localset.apis.podspec import template_causes, template_warnings
 from localset.apis.selectors import selector_causes
 from localset.apis.storage import default_claim
 from localset.apis.strategy import Strategy
