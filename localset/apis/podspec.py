@@ -4,20 +4,23 @@ Shared by Pods and the templates of StatefulSets. Every cause at once, in Kubern
 Source: core/validation ValidatePodSpec.
 """
 
-from typing import Any
-
+from localset.apis.containers import container_causes, init_container_causes
 from localset.apis.pods import VOLUME_SOURCES
 from localset.apis.strategy import label_causes
 from localset.machinery.errors import Cause, bad_value, duplicate, not_supported, required
 from localset.machinery.metadata import Object
-from localset.machinery.names import dns1123_label, env_var_name, port_name
+from localset.machinery.names import dns1123_label, dns1123_subdomain
 
+_RESTART_POLICIES = ["Always", "OnFailure", "Never"]
+_DNS_POLICIES = ["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"]
 _WITHOUT_EFFECT = {
     "affinity": "every Pod runs on this machine",
     "topologySpreadConstraints": "every Pod runs on this machine",
     "priorityClassName": "there is no preemption here",
     "runtimeClassName": "processes run on the host's kernel",
 }
+
+_NO_LIMITS = "processes share the machine unlimited"
 
 
 def template_causes(template: Object, path: str, claims: set[str]) -> list[Cause]:
@@ -38,20 +41,37 @@ def spec_causes(spec: Object, path: str, claims: set[str]) -> list[Cause]:
     names: set[str] = set()
     for field in ("containers", "initContainers"):
         for i, container in enumerate(spec.get(field) or []):
-            causes += _container_causes(container, f"{path}.{field}[{i}]", volumes, names)
-    if spec.get("restartPolicy") not in {"Always", "OnFailure", "Never"}:
-        supported = ["Always", "OnFailure", "Never"]
-        causes.append(not_supported(f"{path}.restartPolicy", spec.get("restartPolicy", ""), supported))
-    policies = ["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"]
-    if spec.get("dnsPolicy") not in policies:
-        causes.append(not_supported(f"{path}.dnsPolicy", spec.get("dnsPolicy", ""), policies))
-    grace = spec.get("terminationGracePeriodSeconds") or 0
-    if grace < 0:
-        causes.append(bad_value(f"{path}.terminationGracePeriodSeconds", grace, "must be greater than or equal to 0"))
-    for field in ("hostname", "subdomain"):
+            causes += container_causes(container, f"{path}.{field}[{i}]", volumes, names)
+            if field == "initContainers":
+                causes += init_container_causes(container, f"{path}.{field}[{i}]")
+    for field, supported in (("restartPolicy", _RESTART_POLICIES), ("dnsPolicy", _DNS_POLICIES)):
+        value = spec.get(field)
+        if not value:
+            causes.append(required(f"{path}.{field}"))
+        elif value not in supported:
+            causes.append(not_supported(f"{path}.{field}", value, supported))
+    deadline = spec.get("activeDeadlineSeconds")
+    if deadline is not None and deadline < 1:
+        why = "must be between 1 and 2147483647, inclusive"
+        causes.append(bad_value(f"{path}.activeDeadlineSeconds", deadline, why))
+    causes += _identity_causes(spec.get("securityContext") or {}, f"{path}.securityContext")
+    for field, check in (
+        ("hostname", dns1123_label),
+        ("subdomain", dns1123_label),
+        ("serviceAccountName", dns1123_subdomain),
+        ("nodeName", dns1123_subdomain),
+    ):
         if spec.get(field):
-            causes += [bad_value(f"{path}.{field}", spec[field], why) for why in dns1123_label(spec[field])]
-    return causes
+            causes += [bad_value(f"{path}.{field}", spec[field], why) for why in check(spec[field])]
+    return [*causes, *label_causes(spec.get("nodeSelector") or {}, f"{path}.nodeSelector")]
+
+
+def _identity_causes(context: Object, path: str) -> list[Cause]:
+    return [
+        bad_value(f"{path}.{field}", context[field], "must be between 0 and 2147483647, inclusive")
+        for field in ("runAsUser", "runAsGroup", "fsGroup")
+        if context.get(field) is not None and not 0 <= context[field] < 2**31
+    ]
 
 
 def _volume_causes(volume: Object, path: str, names: set[str]) -> list[Cause]:
@@ -78,121 +98,13 @@ def _volume_causes(volume: Object, path: str, names: set[str]) -> list[Cause]:
     return causes
 
 
-def _container_causes(container: Object, path: str, volumes: set[str], names: set[str]) -> list[Cause]:
-    name = container.get("name", "")
-    causes: list[Cause] = []
-    if not name:
-        causes.append(required(f"{path}.name"))
-    else:
-        causes += [bad_value(f"{path}.name", name, why) for why in dns1123_label(name)]
-        if name in names:
-            causes.append(duplicate(f"{path}.name", name))
-        names.add(name)
-    if "image" in container and container["image"] != str(container["image"]).strip():
-        causes.append(bad_value(f"{path}.image", container["image"], "must not have leading or trailing whitespace"))
-    if not container.get("image"):
-        causes.append(required(f"{path}.image"))
-    causes += _port_causes(container, path)
-    causes += _env_causes(container, path)
-    mounted: set[str] = set()
-    for i, mount in enumerate(container.get("volumeMounts") or []):
-        causes += _mount_causes(mount, f"{path}.volumeMounts[{i}]", volumes, mounted)
-    for field in ("livenessProbe", "readinessProbe", "startupProbe"):
-        if container.get(field) is not None:
-            causes += _probe_causes(container[field], f"{path}.{field}", is_readiness=field == "readinessProbe")
-    return causes
-
-
-def _port_causes(container: Object, path: str) -> list[Cause]:
-    causes: list[Cause] = []
-    seen: set[str] = set()
-    for i, port in enumerate(container.get("ports") or []):
-        at = f"{path}.ports[{i}]"
-        name = port.get("name", "")
-        if name:
-            causes += [bad_value(f"{at}.name", name, why) for why in port_name(name)]
-            if name in seen:
-                causes.append(duplicate(f"{at}.name", name))
-            seen.add(name)
-        number = port.get("containerPort")
-        if not number:
-            causes.append(required(f"{at}.containerPort"))
-        elif not 1 <= number <= 65535:
-            causes.append(bad_value(f"{at}.containerPort", number, "must be between 1 and 65535, inclusive"))
-        if port.get("protocol") not in {"TCP", "UDP", "SCTP"}:
-            causes.append(not_supported(f"{at}.protocol", port.get("protocol", ""), ["SCTP", "TCP", "UDP"]))
-    return causes
-
-
-def _env_causes(container: Object, path: str) -> list[Cause]:
-    causes: list[Cause] = []
-    for i, env in enumerate(container.get("env") or []):
-        at = f"{path}.env[{i}]"
-        name = env.get("name", "")
-        causes += (
-            [required(f"{at}.name")] if not name else [bad_value(f"{at}.name", name, w) for w in env_var_name(name)]
-        )
-        source = env.get("valueFrom")
-        if source is None:
-            continue
-        if env.get("value"):
-            causes.append(bad_value(f"{at}.valueFrom", "", "may not be specified when `value` is not empty"))
-        given = [k for k in source if source[k] is not None]
-        if len(given) != 1:
-            why = "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or `secretKeyRef`"
-            causes.append(
-                bad_value(
-                    f"{at}.valueFrom", "", why if not given else "may not have more than one field specified at a time"
-                )
-            )
-            continue
-        if given[0] in {"configMapKeyRef", "secretKeyRef"} and not source[given[0]].get("key"):
-            causes.append(required(f"{at}.valueFrom.{given[0]}.key"))
-    return causes
-
-
-def _mount_causes(mount: Object, path: str, volumes: set[str], mounted: set[str]) -> list[Cause]:
-    causes: list[Cause] = []
-    name, target = mount.get("name", ""), mount.get("mountPath", "")
-    if not name:
-        causes.append(required(f"{path}.name"))
-    elif name not in volumes:
-        causes.append(Cause("FieldValueNotFound", f'Not found: "{name}"', f"{path}.name"))
-    if not target:
-        causes.append(required(f"{path}.mountPath"))
-    elif target in mounted:
-        causes.append(bad_value(f"{path}.mountPath", target, "must be unique"))
-    mounted.add(target)
-    for field in ("subPath", "subPathExpr"):
-        value = mount.get(field) or ""
-        if value.startswith("/"):
-            causes.append(bad_value(f"{path}.{field}", value, "must be a relative path"))
-        if ".." in value.split("/"):
-            causes.append(bad_value(f"{path}.{field}", value, "must not contain '..'"))
-    return causes
-
-
-def _probe_causes(probe: Object, path: str, *, is_readiness: bool) -> list[Cause]:
-    causes: list[Cause] = []
-    actions = [a for a in ("exec", "httpGet", "tcpSocket", "grpc") if probe.get(a) is not None]
-    if not actions:
-        causes.append(required(path, "must specify a handler type"))
-    causes += [
-        Cause("FieldValueForbidden", "Forbidden: may not specify more than 1 handler type", f"{path}.{a}")
-        for a in actions[1:]
-    ]
-    if probe.get("exec") is not None and not probe["exec"].get("command"):
-        causes.append(required(f"{path}.exec.command"))
-    for field in ("initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"):
-        value: Any = probe.get(field) or 0
-        if value < 0:
-            causes.append(bad_value(f"{path}.{field}", value, "must be greater than or equal to 0"))
-    if not is_readiness and probe.get("successThreshold", 1) != 1:
-        causes.append(bad_value(f"{path}.successThreshold", probe["successThreshold"], "must be 1"))
-    return causes
-
-
 def template_warnings(template: Object, path: str) -> list[str]:
-    """Return one text per field that is stored but has no effect on one machine."""
+    """Return one text per field that is stored but has no effect on one machine; a bare Pod's `path` is empty."""
     spec = template.get("spec") or {}
-    return [f"{path}.spec.{field}: no effect here: {why}" for field, why in _WITHOUT_EFFECT.items() if spec.get(field)]
+    at = f"{path}.spec" if path else "spec"
+    found = [f"{at}.{field}: no effect here: {why}" for field, why in _WITHOUT_EFFECT.items() if spec.get(field)]
+    for field in ("initContainers", "containers"):
+        for i, container in enumerate(spec.get(field) or []):
+            if (container.get("resources") or {}).get("limits"):
+                found.append(f"{at}.{field}[{i}].resources.limits: no effect here: {_NO_LIMITS}")
+    return found

@@ -39,7 +39,7 @@ class PodStrategy(Strategy):
 
     def warnings(self, obj: Object) -> list[str]:
         """Name the fields without effect; a set's Pods were warned about with their set."""
-        return [] if obj["metadata"].get("ownerReferences") else template_warnings(obj, "pod").copy()
+        return [] if obj["metadata"].get("ownerReferences") else template_warnings(obj, "")
 
 
 def _fixed_part(spec: Object) -> Object:
