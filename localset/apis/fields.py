@@ -1,4 +1,7 @@
-"""Field selectors: which fields each kind knows, and their values. Pure. Source: kube-api.md 4.5."""
+"""Field selectors: which fields each kind knows, and their values. Called by the registry. Pure.
+
+Source: kube-api.md 4.5, and per kind GetAttrs and the field label conversions.
+"""
 
 from localset.machinery.metadata import Object
 
@@ -19,19 +22,34 @@ _FIELDS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 
+_ALWAYS = ("metadata.name", "metadata.namespace")
+_FLAGS = {"spec.unschedulable", "spec.hostNetwork"}
+_NAMED = {"pods", "events", "nodes", "namespaces"}
+"""Kinds whose refusal upstream words otherwise: they convert field labels by a list of their own."""
+
+
 def field_value(resource_name: str, obj: Object, path: str) -> str | None:
-    """Return the field's text, empty when absent; None when the kind does not support it."""
-    if path not in ("metadata.name", "metadata.namespace") and path not in _FIELDS.get(resource_name, ()):
+    """Return the field's text, empty when absent (`false` for a flag); None when the kind does not support it."""
+    if path not in _ALWAYS and path not in _FIELDS.get(resource_name, ()):
         return None
     if path == "source":
-        path = "source.component"
+        return _text(obj, "source.component") or _text(obj, "reportingComponent")
+    text = _text(obj, path)
+    return "false" if path in _FLAGS and not text else text
+
+
+def _text(obj: Object, path: str) -> str:
     value: object = obj
     for step in path.split("."):
         value = value.get(step) if isinstance(value, dict) else None
     if isinstance(value, bool):
         return "true" if value else "false"
-    return (
-        ""
-        if value is None and path not in {"spec.unschedulable", "spec.hostNetwork"}
-        else str(value if value is not None else "false")
-    )
+    return "" if value is None else str(value)
+
+
+def refusal(resource_name: str, path: str) -> str:
+    """Return what a server says (400) to a field that the kind does not support."""
+    if resource_name in _NAMED:
+        return f"field label not supported: {path}"
+    known = ", ".join(f'"{field}"' for field in (*_ALWAYS, *_FIELDS.get(resource_name, ())))
+    return f'"{path}" is not a known field selector: only {known}'

@@ -12,7 +12,7 @@ from functools import cache
 from typing import NamedTuple
 
 from localset.apis import configuration, kinds, poddisruptionbudgets, podstrategy, services, statefulsets, storage
-from localset.apis.resources import BY_NAME, Resource
+from localset.apis.resources import BY_NAME, Resource, find_by_kind
 from localset.apis.schema.types import check, patch_rules
 from localset.apis.strategy import Strategy
 from localset.machinery.errors import bad_request
@@ -91,16 +91,33 @@ def decode(resource: Resource, version: str, obj: Object, validation: FieldValid
 
 
 def _check_identity(resource: Resource, version: str, obj: Object) -> None:
+    """Refuse a body that says another kind or version than its URL; silence means the URL's (kube-api.md 4.2)."""
+    if not isinstance(obj, dict):
+        why = f"json: cannot unmarshal {_go_type(obj)} into Go value of type v1.{resource.kind}"
+        raise bad_request(f"the object provided is unrecognized (must be of type {resource.kind}): {why}")
     wanted = resource.api_version(version)
-    given = obj.get("apiVersion") or wanted
-    if given != wanted:
-        raise bad_request(f"the API version in the data ({given}) does not match the expected API version ({wanted})")
-    kind = obj.get("kind") or resource.kind
-    if kind != resource.kind:
-        raise bad_request(
-            f'{resource.kind} in version "{version}" cannot be handled as a {resource.kind}: converting ({kind}) to '
-            f"({resource.kind}): unknown conversion"
-        )
+    given, kind = obj.get("apiVersion") or wanted, obj.get("kind") or resource.kind
+    for name, value in (("apiVersion", given), ("kind", kind)):
+        if not isinstance(value, str):
+            raise bad_request(f"{name}: expected string, got {_go_type(value)}")
+    if (given, kind) == (wanted, resource.kind):
+        return
+    short = given.rpartition("/")[2]
+    if find_by_kind(given, kind) is None and (given, kind) != ("v1", "List"):
+        why = f'no kind "{kind}" is registered for version "{given}"'
+    elif kind != resource.kind:
+        group = resource.group.partition(".")[0] or "core"
+        why = f"converting ({short}.{kind}) to ({group}.{resource.kind}): unknown conversion"
+    else:
+        why = f"the API version in the data ({given}) does not match the expected API version ({wanted})"
+        raise bad_request(why)
+    raise bad_request(f'{kind} in version "{short}" cannot be handled as a {resource.kind}: {why}')
+
+
+def _go_type(value: object) -> str:
+    if isinstance(value, bool):
+        return "bool"
+    return {list: "array", str: "string", type(None): "null"}.get(type(value), "number")
 
 
 def _default(resource: Resource, version: str, obj: Object) -> None:
