@@ -42,6 +42,10 @@ def query(context: Context, name: str, record_type: str) -> int:
     for record in answer.get("answers", []):
         put(f"{record['name']}\t{record['ttl']}\tIN\t{record['type']}\t{record['data']}")
     if not answer.get("answers"):
-        say(f"{name}: {answer.get('status', 'no answer')}")
+        status = answer.get("status", "no answer")
+        say(f"{name}: {status}")
+        if status == "REFUSED":
+            # The host's listener answers for the zone only: a short name, which works inside a Pod, is outside it.
+            say("hint: give the full name, for example zk-0.zk-headless.default.svc.cluster.local")
         return 1
     return 0
