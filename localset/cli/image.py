@@ -35,9 +35,9 @@ def list_(context: Context) -> None:
 @click.argument("reference")
 @click.pass_obj
 def show(context: Context, reference: str) -> None:
-    """Show what REFERENCE runs, with its directory."""
+    """Show what REFERENCE (or an image's own name, as `image list` prints it) runs, with its directory."""
     catalogue = _catalogue(context)
-    found = catalogue.find(reference)
+    found = catalogue.find(reference) or next((i for i in catalogue.list() if i.name == reference), None)
     if found is None:
         fail(
             f'no local image answers to "{reference}"',
