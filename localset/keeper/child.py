@@ -93,7 +93,6 @@ def _become(spec: Spec, parts: Parts, inside_pid: int | None) -> None:
             os.close(number)
     _drop_rights(spec, is_privileged=parts.privileged, is_isolated=is_isolated)
     _change_directory(spec, is_isolated=is_isolated)
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     _exec(spec["argv"], spec["environment"], parts.report)
 
 
@@ -190,7 +189,9 @@ def _change_directory(spec: Spec, *, is_isolated: bool) -> None:
 def _exec(argv: list[str], environment: dict[str, str], report: int) -> None:
     if not argv or not argv[0]:
         raise OSError(errno.ENOENT, "no command")
-    os.write(report, ABOUT_TO_EXEC)
+    with contextlib.suppress(BrokenPipeError):
+        os.write(report, ABOUT_TO_EXEC)  # NB: nobody reads when the keeper has died since it let us go; we live on
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     program = argv[0]
     if "/" in program:
         os.execve(program, argv, environment)
