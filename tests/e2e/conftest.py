@@ -16,8 +16,8 @@ USER = "localset-test"
 
 
 @pytest.fixture(scope="session")
-def ordinary_user() -> str:
-    """An ordinary user made for the tests; needs root."""
+def ordinary_user() -> Iterator[str]:
+    """An ordinary user made for the tests, and removed after them; needs root."""
     if os.getuid() != 0:
         pytest.skip("needs root to make a user")
     try:
@@ -26,7 +26,10 @@ def ordinary_user() -> str:
         if shutil.which("useradd") is None:
             pytest.skip("needs useradd")
         subprocess.run(["useradd", "--create-home", "--shell", "/bin/sh", USER], check=True)
-    return USER
+        yield USER
+        subprocess.run(["userdel", "--remove", USER], check=True, capture_output=True)
+    else:
+        yield USER
 
 
 @pytest.fixture
