@@ -106,6 +106,9 @@ def _pod_lines(pod: dict[str, Any], events: list[dict[str, Any]]) -> list[str]:
 
 
 def _short(value: object) -> str:
+    """Return a map's plain values on one line; a command as a person would type it."""
+    if isinstance(value, dict) and value.get("command"):
+        return "[" + " ".join(value["command"]) + "]"
     return (
         ", ".join(f"{k}={v}" for k, v in value.items() if not isinstance(v, dict | list))
         if isinstance(value, dict)

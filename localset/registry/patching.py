@@ -12,7 +12,8 @@ from localset.base.clock import Clock, rfc3339
 from localset.client.client import PatchType
 from localset.machinery.errors import bad_request, conflict
 from localset.machinery.metadata import Object, copy_of, name_of
-from localset.machinery.patch import apply_json_patch, apply_merge_patch, apply_strategic_patch
+from localset.machinery.patch import apply_json_patch, apply_merge_patch
+from localset.machinery.strategic_patch import apply_strategic_patch
 from localset.registry.scale import wanted_replicas
 
 

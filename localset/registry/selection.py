@@ -51,7 +51,7 @@ def selection_of(resource: str, namespace: str, label_selector: str, field_selec
     fields = tuple(parse_field_selector(field_selector)) if field_selector else ()
     for path, _, _ in fields:
         if api_fields.field_value(resource, {"metadata": {}}, path) is None:
-            raise bad_request(f"field label not supported: {path}")
+            raise bad_request(api_fields.refusal(resource, path))
     return Selection(resource, namespace, labels, fields)
 
 
