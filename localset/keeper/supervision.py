@@ -15,7 +15,7 @@ from localset.keeper.registry import DAEMON_KEY, Registry
 
 _FIRST_SECONDS = 0.1
 _LONGEST_SECONDS = 30.0
-_HEALTHY_SECONDS = 60.0
+_HEALTHY_SECONDS = 5.0
 
 
 class Supervision:
@@ -31,6 +31,7 @@ class Supervision:
         self._pid = 0
         self._delay = _FIRST_SECONDS
         self._since = 0.0
+        self._was_ready = False
 
     def restore(self) -> None:
         """Take up the watch of a former keeper."""
@@ -54,6 +55,7 @@ class Supervision:
         self._journal.write(DAEMON_KEY, wanted if fields["restart"] else None)
         if fields["restart"]:
             self._watch(fields["pid"])
+            self._was_ready = True
 
     def stop(self) -> None:
         """End the watch; nothing is started again."""
@@ -93,7 +95,10 @@ class Supervision:
         self._unwatch()
         if self._wanted is None:
             return
-        self._delay = _FIRST_SECONDS if lived > _HEALTHY_SECONDS else self._delay
+        # Only starts that fail grow the delay: a daemon says `daemon` once it is ready, and one that was is none.
+        if self._was_ready or lived >= _HEALTHY_SECONDS:
+            self._delay = _FIRST_SECONDS
+        self._was_ready = False
         say(f"the daemon has died; starting it again in {self._delay:.1f} s")
         wanted = self._wanted
         self._loop.call_later(self._delay, lambda: self._start(wanted))
