@@ -87,9 +87,9 @@ def _perform(context: Context, manifests: list[Manifest], validation: str, *, is
         try:
             step.perform(is_dry_run=True)
         except StatusError as error:
-            if error.code == 404 and step.manifest.namespace in made:
-                continue  # the namespace comes into being by an earlier document
-            raise _at(step.manifest, error) from error
+            if error.code != 404 or step.manifest.namespace not in made:
+                raise _at(step.manifest, error) from error
+            _check_here(step.manifest, validation)
     for step in steps:
         try:
             verb = step.perform(is_dry_run=False)
@@ -98,6 +98,19 @@ def _perform(context: Context, manifests: list[Manifest], validation: str, *, is
         say_warnings(step.warnings)
         put(f"{step.manifest.label} {verb}")
     return 0
+
+
+def _check_here(manifest: Manifest, validation: str) -> None:
+    """Check an object whose namespace an earlier document will make: the daemon cannot try it yet, its rules can."""
+    from localset.apis.scheme import FieldValidation, decode, strategy_of
+    from localset.machinery.errors import raise_if
+
+    resource = manifest.resource
+    try:
+        decoded = decode(resource, manifest.version, manifest.obj, FieldValidation(validation)).object
+        raise_if(resource.kind, resource.group, manifest.name, strategy_of(resource.name).validate(decoded))
+    except StatusError as error:
+        raise _at(manifest, error) from error
 
 
 def _at(manifest: Manifest, error: StatusError) -> CommandError:

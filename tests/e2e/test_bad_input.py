@@ -79,6 +79,15 @@ def test_a_manifest_is_refused_with_a_clear_message_and_nothing_is_made(shared: 
     assert "first" not in names
 
 
+def test_nothing_is_made_when_an_object_in_a_namespace_of_the_same_file_is_wrong(shared: House) -> None:
+    namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: fresh}\n"
+    bad = GOOD.replace("name: good", "name: good\n  namespace: fresh") + "dataa: {x: y}\n"
+    done = shared.run("apply", "-f", "-", stdin=f"{namespace}---\n{bad}", check=False)
+    assert done.returncode != 0
+    assert 'unknown field "dataa"' in done.stderr
+    assert shared.run("get", "ns", "fresh", check=False).returncode != 0
+
+
 def _set(name: str, image: str, command: list[str], ports: str = "[]") -> str:
     filled = SET.replace("NAME", name).replace("IMAGE", image).replace("COMMAND", json.dumps(command))
     return filled.replace("PORTS", ports)
