@@ -133,9 +133,10 @@ class House:
         for process in psutil.process_iter():
             try:
                 run_id = process.environ().get("LOCALSET_RUN_ID", "")
-            except (psutil.Error, OSError):
+                is_ours = bool(run_id) and run_id in journal and process.status() != psutil.STATUS_ZOMBIE
+            except (psutil.Error, OSError):  # it has ended while we looked
                 continue
-            if run_id and run_id in journal and process.status() != psutil.STATUS_ZOMBIE:
+            if is_ours:
                 found.setdefault(f"{run_id}:{process.pid}", process.pid)
         return found
 

@@ -93,13 +93,14 @@ def _pods(house: House) -> dict[str, dict[str, Any]]:
 
 
 def _leaders(house: House) -> dict[str, list[int]]:
-    """Return Pod → pids of its counters' leaders: processes with a run id whose parent has none."""
+    """Return Pod → pids of its counters' leaders; a fork of the shell looks the same until it executes `sleep`."""
     found: dict[str, list[int]] = {}
-    for pid in house.pids().values():
+    own = set(house.pids().values())
+    for pid in own:
         with contextlib.suppress(psutil.Error, OSError):
             process = psutil.Process(pid)
             environment, line = process.environ(), process.cmdline()
-            if COUNTER in line:
+            if COUNTER in line and process.ppid() not in own:
                 found.setdefault(environment["HOSTNAME"], []).append(pid)
     return found
 
