@@ -116,6 +116,15 @@ def _short(value: object) -> str:
     )
 
 
+_DETAILS = {
+    "startedAt": "Started",
+    "finishedAt": "Finished",
+    "exitCode": "Exit Code",
+    "reason": "Reason",
+    "message": "Message",
+}
+
+
 def _container_lines(container: dict[str, Any], state: dict[str, Any]) -> list[str]:
     lines = [f"  {container['name']}:", f"    Image:          {container.get('image')}"]
     if state.get("containerID"):
@@ -128,9 +137,8 @@ def _container_lines(container: dict[str, Any], state: dict[str, Any]) -> list[s
     for title, key in (("State", "state"), ("Last State", "lastState")):
         for kind, detail in (state.get(key) or {}).items():
             lines.append(f"    {title + ':':<16}{kind.capitalize()}")
-            for name, value in (detail or {}).items():
-                if name != "containerID":
-                    lines.append(f"      {name + ':':<14}{value}")
+            shown = {_DETAILS.get(name, name): value for name, value in (detail or {}).items() if name != "containerID"}
+            lines += [f"      {name + ':':<14}{value}" for name, value in shown.items()]
     lines.append(f"    Ready:          {state.get('ready', False)}")
     lines.append(f"    Restart Count:  {state.get('restartCount', 0)}")
     for field in ("livenessProbe", "readinessProbe", "startupProbe"):

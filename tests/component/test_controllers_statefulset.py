@@ -84,9 +84,7 @@ class FakeKubelet:
     async def set_ready(self, name, *, is_ready):
         status = {
             "phase": "Running",
-            "conditions": [
-                {"type": "Ready", "status": str(is_ready), "lastTransitionTime": rfc3339(self.clock.now())}
-            ],
+            "conditions": [{"type": "Ready", "status": str(is_ready), "lastTransitionTime": rfc3339(self.clock.now())}],
         }
         await self.client.patch("pods", "default", name, {"status": status}, PatchType.MERGE, subresource="status")
 

@@ -101,7 +101,7 @@ spec:
     until(lambda: (web.pod("quick-0") or {}).get("status", {}).get("phase") == "Running")
     server, _, port = web.status()["dns"]["address"].rpartition(":")
     packet = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00"
-    for label in "quick-0.quick.default.svc.cluster.local".split("."):
+    for label in ["quick-0", "quick", "default", "svc", "cluster", "local"]:
         packet += bytes([len(label)]) + label.encode()
     packet += b"\x00\x00\x01\x00\x01"
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
