@@ -131,9 +131,8 @@ def _container_lines(container: dict[str, Any], state: dict[str, Any]) -> list[s
         lines.append(f"    Container ID:   {state['containerID']}")
     ports = ", ".join(f"{p['containerPort']}/{p.get('protocol', 'TCP')}" for p in container.get("ports") or [])
     lines.append(f"    Ports:          {ports or '<none>'}")
-    for field in ("command", "args"):
-        if container.get(field):
-            lines.append(f"    {field.capitalize() + ':':<16}{' '.join(container[field])}")
+    words = [(field.capitalize() + ":", container[field]) for field in ("command", "args") if container.get(field)]
+    lines += [f"    {title:<16}{' '.join(given)}" for title, given in words]
     for title, key in (("State", "state"), ("Last State", "lastState")):
         for kind, detail in (state.get(key) or {}).items():
             lines.append(f"    {title + ':':<16}{kind.capitalize()}")
