@@ -163,8 +163,9 @@ def _storm(house: House, kills: int, seed: int) -> None:
     assert len(untouched) == 2
     wanted: dict[str, int] = {}
     for _ in range(kills):
-        _act(house, dice, wanted, _daemon(house))
-        until(lambda: _alive(house), 15, "the keeper starts the daemon again")
+        killed = _daemon(house)
+        _act(house, dice, wanted, killed)
+        until(lambda old=killed: _daemon(house) not in {0, old}, 15, "the keeper starts the daemon again")
         now = _check_one_tree(house)
         assert {name: now.get(name) for name in untouched} == untouched, f"seed {seed}: restarted by a daemon's kill"
     until(lambda: _settled(house, {"still": 2, **wanted}), 30, f"seed {seed}: converged to {wanted}")
@@ -212,7 +213,7 @@ def test_processes_outlive_their_killed_keeper(house: House) -> None:
 def test_processes_outlive_keeper_and_daemon_together(house: House) -> None:
     before = _two(house)
     status = house.status()
-    for who in ("keeper", "daemon"):
+    for who in ("daemon", "keeper"):  # a daemon that sees its keeper die starts another, which starts a daemon again
         os.kill(status[who]["pid"], signal.SIGKILL)
     until(lambda: not _alive(house), 5, "nobody answers")
     assert _check_one_tree(house) == before
