@@ -25,7 +25,7 @@ def down(context: Context, timeout: float, *, keep_running: bool) -> int:
         context.api.request("POST", "/localset/v1/shutdown", body)
     except DaemonNotRunningError:
         return _without_daemon(context, keep_running=keep_running)
-    if not _wait_until_free(daemon_lock(context.data_directory), timeout + 30):
+    if not wait_until_free(daemon_lock(context.data_directory), timeout + 30):
         fail(f"the daemon of {context.data_directory} still runs", hint="see its daemon.log")
     left = _left_processes(context.data_directory)
     if left and not keep_running:
@@ -47,7 +47,7 @@ def _without_daemon(context: Context, *, keep_running: bool) -> int:
     return result
 
 
-def _wait_until_free(lock: Path, seconds: float) -> bool:
+def wait_until_free(lock: Path, seconds: float) -> bool:
     """Wait until nobody holds the daemon's lock: then its process has gone."""
     try:
         descriptor = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
@@ -77,7 +77,7 @@ def _left_processes(data_directory: Path) -> list[int]:
         journal = (keeper / "journal").read_text(errors="replace")
     except OSError:
         journal = ""
-    found = [] if _wait_until_free(keeper / "lock", 0) else [_pid_in(keeper / "lock")]
+    found = [] if wait_until_free(keeper / "lock", 0) else [_pid_in(keeper / "lock")]
     for process in psutil.process_iter():
         try:
             run_id = process.environ().get("LOCALSET_RUN_ID", "")

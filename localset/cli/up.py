@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from localset.base.directories import daemon_log, import_path
+from localset.base.directories import daemon_lock, daemon_log, import_path
 from localset.cli.context import Context
 from localset.cli.output import fail, put, say
 from localset.cli.transport import DaemonNotRunningError
@@ -96,12 +96,32 @@ def start_daemon(context: Context, arguments: list[str]) -> None:
     os.posix_spawn(sys.executable, argv, environment, file_actions=actions, setsid=True)
     for descriptor in (writing, log, null):
         os.close(descriptor)
-    _wait_until_ready(reading, data)
+    _wait_until_ready(context, reading)
 
 
-def _wait_until_ready(descriptor: int, data: Any) -> None:
+def _other_becomes_ready(context: Context) -> bool:
+    """Wait for the daemon that holds the lock, as one that the keeper is just starting again does."""
     import select
 
+    from localset.cli.down import wait_until_free
+
+    lock = daemon_lock(context.data_directory)
+    for _ in range(int(START_SECONDS / 0.05)):
+        if _status(context) is not None:
+            return True
+        try:
+            if wait_until_free(lock, 0):
+                return False
+        except OSError:  # not ours to open: the daemon's own words say so
+            return False
+        select.select([], [], [], 0.05)
+    return False
+
+
+def _wait_until_ready(context: Context, descriptor: int) -> None:
+    import select
+
+    data = context.data_directory
     message = b""
     while True:
         ready, _, _ = select.select([descriptor], [], [], START_SECONDS)
@@ -112,7 +132,7 @@ def _wait_until_ready(descriptor: int, data: Any) -> None:
         if not chunk or message.endswith(b"ready\n"):
             break
     os.close(descriptor)
-    if message == b"ready\n":
+    if message == b"ready\n" or _other_becomes_ready(context):
         return
     if not message:
         fail("the daemon ended during its start", hint=f"see {daemon_log(data)}")

@@ -241,3 +241,11 @@ def test_an_exit_while_the_daemon_is_down_keeps_its_code(house: House) -> None:
 def _counter_status(house: House) -> dict[str, Any]:
     status: dict[str, Any] = _pods(house)["still-1"]["status"]["containerStatuses"][0]
     return status
+
+
+def test_up_waits_for_a_daemon_that_the_keeper_is_starting_again(house: House) -> None:
+    house.up()
+    for _ in range(3):
+        os.kill(_daemon(house), signal.SIGKILL)
+        house.up()
+        assert _alive(house)
