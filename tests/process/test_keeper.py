@@ -74,7 +74,8 @@ def text(directory: Path, run_id: str, stream: str = "stdout") -> list[str]:
     log = directory / f"{run_id}.log"
     for path in [*(log.with_name(f"{log.name}.{n}") for n in (4, 3, 2, 1)), log]:
         if path.exists():
-            lines += [line.split(" ", 3)[3] for line in path.read_text().splitlines() if line.split(" ")[1] == stream]
+            whole = path.read_text().rpartition("\n")[0]  # what follows the last newline is being written right now
+            lines += [line.split(" ", 3)[3] for line in whole.splitlines() if line.split(" ")[1] == stream]
     return lines
 
 
