@@ -1,6 +1,7 @@
 """`down`: end every Pod in order, then daemon and keeper. Exit 0 only when no process is left."""
 
 import fcntl
+import json
 import os
 import select
 import time
@@ -69,23 +70,55 @@ def wait_until_free(lock: Path, seconds: float) -> bool:
 
 
 def _left_processes(data_directory: Path) -> list[int]:
-    """Return the pids of this data directory's keeper and of every process whose run id its journal knows."""
+    """Return the pids of this data directory's keeper, of the leaders in its journal, and of what carries their run id.
+
+    NB: both are needed: nginx writes its title over the environment, and a stray has another pid.
+    """
     import psutil
 
     keeper = data_directory / "keeper"
-    try:
-        journal = (keeper / "journal").read_text(errors="replace")
-    except OSError:
-        journal = ""
-    found = [] if wait_until_free(keeper / "lock", 0) else [_pid_in(keeper / "lock")]
+    found = set() if wait_until_free(keeper / "lock", 0) else {_pid_in(keeper / "lock")}
+    leaders = _journalled(keeper / "journal")
+    found |= {pid for pid, started in leaders.values() if pid and _lives(pid, started)}
     for process in psutil.process_iter():
         try:
             run_id = process.environ().get("LOCALSET_RUN_ID", "")
         except (psutil.Error, OSError):
             continue
-        if run_id and run_id in journal:
-            found.append(process.pid)
+        if run_id in leaders:
+            found.add(process.pid)
+    return sorted(found)
+
+
+def _journalled(journal: Path) -> dict[str, tuple[int, int]]:
+    """Return run id → (pid, start in ticks since boot) of what the keeper has on record; (0, 0) before a start."""
+    found: dict[str, tuple[int, int]] = {}
+    try:
+        lines = journal.read_text(errors="replace").splitlines()
+    except OSError:
+        return {}
+    for line in lines:
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue  # the last line of a keeper that was killed while writing it
+        fields = entry.get("set")
+        if isinstance(fields, dict):
+            found[entry["run"]] = (fields.get("pid") or 0, fields.get("start_time") or 0)
+        else:
+            found.pop(entry.get("run", ""), None)
     return found
+
+
+def _lives(pid: int, started: int) -> bool:
+    """Tell whether `pid` is still the process that began at `started`; a zombie is not."""
+    import psutil
+
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return not Path("/proc/self").exists() and psutil.pid_exists(pid)  # macOS has no /proc
+    return fields[0] not in {"Z", "X"} and int(fields[19]) == started
 
 
 def _pid_in(lock: Path) -> int:

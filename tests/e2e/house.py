@@ -140,6 +140,16 @@ class House:
                 found.setdefault(f"{run_id}:{process.pid}", process.pid)
         return found
 
+    def leader(self, pod: dict[str, Any]) -> int:
+        """Return the pid of a Pod's present leader, from the keeper's journal: nginx hides its environment."""
+        found = 0
+        for line in (self.data / "keeper" / "journal").read_text().splitlines():
+            entry = json.loads(line)
+            if entry["run"].startswith(pod["metadata"]["uid"]):
+                found = (entry.get("set") or {}).get("pid") or found
+        assert found
+        return found
+
     def down(self) -> None:
         """End everything and check that nothing is left."""
         self.run("down", "--timeout", "30")

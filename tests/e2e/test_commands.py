@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import select
+import signal
 import socket
 import subprocess
 import time
@@ -34,6 +35,14 @@ def address_of(house: House, pod: str) -> str:
     found = house.pod(pod)
     assert found is not None
     return found["status"]["podIP"]
+
+
+def runs(pid: int) -> bool:
+    """Tell whether a process lives; a zombie that init has not collected yet does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def fetch(address: str) -> str:
@@ -157,10 +166,16 @@ def test_exec_with_a_terminal_is_a_terminal(web: House) -> None:
     assert os.waitstatus_to_exitcode(status) == 5
 
 
-def test_logs_show_what_nginx_wrote_and_the_previous_run(web: House) -> None:
+def test_logs_show_what_nginx_wrote_and_the_run_before(web: House) -> None:
     fetch(address_of(web, "web-0"))
     until(lambda: '"GET / HTTP/1.1" 200' in web.run("logs", "web-0").stdout)
     assert len(web.run("logs", "web-0", "--tail", "1").stdout.splitlines()) == 1
+    pod = web.pod("web-0")
+    os.kill(web.leader(pod), signal.SIGKILL)
+    until(lambda: web.pod("web-0")["status"]["containerStatuses"][0]["restartCount"] == 1)
+    assert '"GET / HTTP/1.1" 200' in web.run("logs", "--previous", "web-0").stdout
+    until(lambda: web.json("sts", "web")["status"].get("readyReplicas") == 2)
+    assert web.run("logs", "--previous", "web-1", check=False).returncode == 1
 
 
 def test_scaling_goes_up_in_order_and_down_in_reverse(web: House) -> None:
@@ -239,9 +254,13 @@ def test_images_are_listed_shown_and_added_without_a_daemon(house: House, tmp_pa
     assert "hint" in done.stderr
     image = tmp_path / "mine"
     image.mkdir()
-    (image / "image.yaml").write_text("names: [example.com/mine]\ncommand: [sleep, inf]\n")
+    (image / "image.yaml").write_text("name: mine\npatterns: [example.com/mine]\ncommand: [sleep, inf]\n")
+    house.run("image", "add", str(image))
+    assert "sleep" in house.run("image", "show", "example.com/mine:3").stdout
+    (image / "image.yaml").write_text("name: [no]\n")
     done = house.run("image", "add", str(image), check=False)
-    assert done.returncode in {0, 1}
+    assert done.returncode == 1
+    assert "image.yaml" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -253,3 +272,14 @@ def test_the_working_directory_never_counts(house: House, tmp_path: Path) -> Non
         env=environment, cwd=tmp_path, text=True, capture_output=True, check=True,
     )  # fmt: skip
     assert done.stdout.strip() == str(CHECKOUT / "var")
+
+
+def test_down_finds_an_nginx_that_daemon_and_keeper_left_behind(house: House) -> None:
+    house.run("apply", "-f", str(EXAMPLES / "nginx" / "web.yaml"), "--wait", "--timeout", "30")
+    leaders = [house.leader(pod) for pod in house.json("pods")["items"]]
+    status = house.status()
+    os.kill(status["daemon"]["pid"], signal.SIGTERM)  # replicas stay, and nobody starts the daemon again
+    until(lambda: house.run("status", check=False).returncode == 1)
+    os.kill(status["keeper"]["pid"], signal.SIGKILL)
+    house.run("down")
+    assert not [pid for pid in leaders if runs(pid)]

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from localset.apis.resources import RESOURCES
-from localset.apiserver.tables.columns import human_duration, since
+from localset.apiserver.tables.columns import since
 from localset.apiserver.tables.rendering import PRINTERS, table
+from localset.machinery.durations import human_duration
 
 RECORDS = Path(__file__).parents[2].parent / "shared" / "kube-api-fixtures" / "tables.jsonl"
 NOW = datetime(2026, 11, 24, 11, 11, 26, tzinfo=UTC)

@@ -6,10 +6,11 @@ form. Nothing here reads a clock: `now` is handed in. Facts: kube-api.md 7, afte
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from localset.base.clock import parse_rfc3339
+from localset.machinery.durations import human_duration
 from localset.machinery.metadata import Object
 
 NONE = "<none>"
@@ -54,37 +55,6 @@ AGE = Column("Age", description="Time since the object was created.")
 def wide(name: str, column_type: str = "string") -> Column:
     """Return a column that only `-o wide` shows."""
     return Column(name, column_type, priority=1)
-
-
-def human_duration(span: timedelta) -> str:
-    """Return `span` as short text: `45s`, `3m20s`, `2d3h`, `1y20d`; `<invalid>` when more than a second negative."""
-    seconds = int(span.total_seconds())
-    if seconds < -1:
-        return "<invalid>"
-    if seconds < 0:
-        return "0s"
-    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400
-    if minutes < 2:
-        return f"{seconds}s"
-    if minutes < 10:
-        return _pair(minutes, "m", seconds % 60, "s")
-    if hours < 3:
-        return f"{minutes}m"
-    if hours < 8:
-        return _pair(hours, "h", minutes % 60, "m")
-    if hours < 48:
-        return f"{hours}h"
-    if days < 8:
-        return _pair(days, "d", hours % 24, "h")
-    if days < 365 * 2:
-        return f"{days}d"
-    if days < 365 * 8:
-        return _pair(days // 365, "y", days % 365, "d")
-    return f"{days // 365}y"
-
-
-def _pair(first: int, first_unit: str, second: int, second_unit: str) -> str:
-    return f"{first}{first_unit}{second}{second_unit}" if second else f"{first}{first_unit}"
 
 
 def since(timestamp: str | None, now: datetime) -> str:

@@ -1,0 +1,38 @@
+"""Durations as Kubernetes prints them: the AGE of a table, the time in an event. Pure.
+
+Used by apiserver for tables and by cli for what the server does not render, so that both say the same.
+Source: apimachinery util/duration HumanDuration (kube-api.md 7).
+"""
+
+from datetime import timedelta
+
+
+def human_duration(span: timedelta) -> str:
+    """Return `span` as short text: `45s`, `3m20s`, `2d3h`, `1y20d`; `<invalid>` when more than a second negative."""
+    seconds = int(span.total_seconds())
+    if seconds < -1:
+        return "<invalid>"
+    if seconds < 0:
+        return "0s"
+    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400
+    if minutes < 2:
+        return f"{seconds}s"
+    if minutes < 10:
+        return _pair(minutes, "m", seconds % 60, "s")
+    if hours < 3:
+        return f"{minutes}m"
+    if hours < 8:
+        return _pair(hours, "h", minutes % 60, "m")
+    if hours < 48:
+        return f"{hours}h"
+    if days < 8:
+        return _pair(days, "d", hours % 24, "h")
+    if days < 365 * 2:
+        return f"{days}d"
+    if days < 365 * 8:
+        return _pair(days // 365, "y", days % 365, "d")
+    return f"{days // 365}y"
+
+
+def _pair(first: int, first_unit: str, second: int, second_unit: str) -> str:
+    return f"{first}{first_unit}{second}{second_unit}" if second else f"{first}{first_unit}"
