@@ -167,6 +167,7 @@ def test_exec_with_a_terminal_is_a_terminal(web: House) -> None:
 
 
 def test_logs_show_what_nginx_wrote_and_the_run_before(web: House) -> None:
+    web.run("exec", "web-0", "--", "sh", "-c", "echo page > /usr/share/nginx/html/index.html")
     fetch(address_of(web, "web-0"))
     until(lambda: '"GET / HTTP/1.1" 200' in web.run("logs", "web-0").stdout)
     assert len(web.run("logs", "web-0", "--tail", "1").stdout.splitlines()) == 1
