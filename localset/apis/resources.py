@@ -1,7 +1,7 @@
-"""Which resources are served: names, versions, scope, subresources.
+"""Which resources are built in: names, versions, scope, subresources.
 
-One row per resource; storage is always the first version. apiserver makes routes and discovery from it, registry its
-strategies, cli its aliases.
+One row per resource; storage is the first version, unless a row says otherwise. `apis.served` adds the rows of custom
+resources: registry, routes and discovery ask there. Only what can never be a custom resource may look here by name.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Resource:
-    """A served resource. `name` is `plural` or `plural.group`; `versions[0]` is the storage version."""
+    """A served resource. `name` is `plural` or `plural.group`; `versions` are the served ones, the preferred first.
+
+    `storage` is the storage version, empty for the first; `list_kind` the kind of a list, empty for `<kind>List`.
+    """
 
     plural: str
     singular: str
@@ -20,6 +23,18 @@ class Resource:
     short_names: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     subresources: tuple[str, ...] = ()
+    storage: str = ""
+    list_kind: str = ""
+
+    @property
+    def storage_version(self) -> str:
+        """Return the version that objects are stored in."""
+        return self.storage or self.versions[0]
+
+    @property
+    def kind_of_list(self) -> str:
+        """Return `PodList`."""
+        return self.list_kind or f"{self.kind}List"
 
     @property
     def name(self) -> str:
@@ -28,7 +43,7 @@ class Resource:
 
     def api_version(self, version: str | None = None) -> str:
         """Return `apps/v1`; the storage version by default."""
-        version = version or self.versions[0]
+        version = version or self.storage_version
         return f"{self.group}/{version}" if self.group else version
 
 

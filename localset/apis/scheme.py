@@ -132,13 +132,13 @@ def default(resource: Resource, obj: Object) -> Object:
     defaulted: Object = copy_of(obj)
     defaulted["apiVersion"], defaulted["kind"] = resource.api_version(), resource.kind
     defaulted.setdefault("metadata", {})
-    _default(resource, resource.versions[0], defaulted)
+    _default(resource, resource.storage_version, defaulted)
     return defaulted
 
 
 def encode(resource: Resource, version: str, obj: Object) -> Object:
     """Return `obj`, which is stored, in `version`; the very same object when that is the storage version."""
-    if version == resource.versions[0]:
+    if version == resource.storage_version:
         return obj
     encoded: Object = copy_of(obj)
     encoded["apiVersion"] = resource.api_version(version)

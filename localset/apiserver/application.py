@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 from aiohttp import web
 
-from localset.apis.resources import RESOURCES
 from localset.apiserver import bodies, control, discovery, health, logs, objects, responses, sessions, subresources
 from localset.apiserver.guard import add_headers, guard
 from localset.apiserver.house import HOUSE, DaemonControl, House
@@ -38,7 +37,7 @@ def make_application(registry: Registry, streams: PodStreams, clock: Clock, cont
         streams=streams,
         clock=clock,
         control=control,
-        routes=RouteTable(RESOURCES),
+        routes=RouteTable(registry.served),
         tasks=Tasks("apiserver"),
     )
     application[HOUSE] = house

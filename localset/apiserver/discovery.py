@@ -28,7 +28,7 @@ _SUBRESOURCE_KINDS: dict[str, tuple[str, str, str]] = {
 
 def storage_version_hash(resource: Resource) -> str:
     """Return the hash that clients compare to see a changed storage version."""
-    key = f"{resource.group}/{resource.versions[0]}/{resource.kind}"
+    key = f"{resource.group}/{resource.storage_version}/{resource.kind}"
     return base64.b64encode(hashlib.sha256(key.encode()).digest()[:8]).decode()
 
 

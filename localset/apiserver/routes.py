@@ -1,15 +1,16 @@
 """Which resource, object and subresource a path names.
 
-Built from `apis/resources.py`, so that what is served, what discovery shows and what the security tests walk through
-is one table. Pure: a dict look-up per request, whatever the number of kinds. NB: matching never decides about rights
-or methods.
+Asks the table of served resources (`apis.served`), so that what is served, what discovery shows and what the security
+tests walk through is one table. Pure: a dict look-up per request, whatever the number of kinds. NB: matching never
+decides about rights or methods.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import unquote
 
 from localset.apis.resources import Resource
+from localset.apis.served import ServedResources
 
 _NAMESPACE_SUBRESOURCES = frozenset({"status", "finalize"})
 
@@ -53,23 +54,20 @@ class Match:
 
 
 class RouteTable:
-    """All resource paths of the given resources."""
+    """All resource paths of what is served now."""
 
-    def __init__(self, resources: Iterable[Resource]) -> None:
-        """Index `resources` by group, version and plural."""
-        self.resources = tuple(resources)
-        self._by_path: dict[tuple[str, str, str], Resource] = {}
-        self.versions: dict[str, list[str]] = {}
-        for resource in self.resources:
-            known = self.versions.setdefault(resource.group, [])
-            for version in resource.versions:
-                self._by_path[resource.group, version, resource.plural] = resource
-                if version not in known:
-                    known.append(version)
+    def __init__(self, served: ServedResources) -> None:
+        """Follow `served`: custom resources come and go."""
+        self.served = served
+
+    @property
+    def versions(self) -> dict[str, list[str]]:
+        """Return the served versions of each group, the preferred first."""
+        return self.served.versions
 
     def of(self, group: str, version: str) -> list[Resource]:
         """Return the resources of a group version, in table order."""
-        return [r for r in self.resources if r.group == group and version in r.versions]
+        return self.served.of(group, version)
 
     def match(self, raw_path: str) -> Match | None:
         """Return what `raw_path` (still percent-encoded) names, or None when no served resource does."""
@@ -83,7 +81,7 @@ class RouteTable:
         namespace = ""
         if rest[0] == "namespaces" and len(rest) >= 3 and not (len(rest) == 3 and rest[2] in _NAMESPACE_SUBRESOURCES):
             namespace, rest = rest[1], rest[2:]
-        resource = self._by_path.get((group, version, rest[0]))
+        resource = self.served.by_path.get((group, version, rest[0]))
         if resource is None or len(rest) > 3:
             return None
         name = rest[1] if len(rest) > 1 else ""
@@ -96,7 +94,7 @@ class RouteTable:
 
     def sample_paths(self) -> Iterator[tuple[str, frozenset[str]]]:
         """Yield one path of each form with its methods, for tests that must reach every route."""
-        for resource in self.resources:
+        for resource in self.served:
             for version in resource.versions:
                 root = f"/apis/{resource.group}/{version}" if resource.group else f"/api/{version}"
                 base = f"{root}/namespaces/n" if resource.namespaced else root

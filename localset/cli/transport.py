@@ -45,7 +45,7 @@ class Reply:
 
 def path_of(resource: Resource, namespace: str, name: str = "", *, version: str | None = None, sub: str = "") -> str:
     """Return the URL path; an empty namespace of a namespaced resource means all namespaces."""
-    version = version or resource.versions[0]
+    version = version or resource.storage_version
     path = f"/apis/{resource.group}/{version}" if resource.group else f"/api/{version}"
     if resource.namespaced and namespace:
         path += f"/namespaces/{namespace}"

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from localset.apis import scheme
-from localset.apis.resources import BY_NAME, Resource
+from localset.apis.resources import Resource
 from localset.apis.scheme import FieldValidation
+from localset.apis.served import ServedResources
 from localset.base.clock import Clock
 from localset.client.client import DeleteOptions, ObjectList, PatchType, WatchEvent
 from localset.machinery.errors import StatusError, bad_request
@@ -44,14 +45,6 @@ class Patch(NamedTuple):
     type: PatchType
 
 
-def find_resource(name: str) -> Resource:
-    """Return the served resource of that name; StatusError 404."""
-    resource = BY_NAME.get(name)
-    if resource is None:
-        raise StatusError(404, "NotFound", "the server could not find the requested resource")
-    return resource
-
-
 def check_scalable(resource: str) -> None:
     """Raise 404 for a resource without the scale subresource."""
     if resource not in SCALABLE:
@@ -70,15 +63,23 @@ class House:
         self._store = store
         self._clock = clock
         self._writing = Writing(store, clock, settings or RegistrySettings())
+        self.served = ServedResources()
 
     @property
     def resource_version(self) -> str:
         """Return the newest version: what a LIST would carry now."""
         return str(self._store.revision)
 
+    def resource(self, name: str) -> Resource:
+        """Return the served resource of that name; StatusError 404."""
+        found = self.served.get(name)
+        if found is None:
+            raise StatusError(404, "NotFound", "the server could not find the requested resource")
+        return found
+
     async def get(self, resource: str, namespace: str, name: str) -> Object:
         """Return one object; 404 when absent."""
-        return self._writing.current(find_resource(resource).name, namespace, name).object
+        return self._writing.current(self.resource(resource).name, namespace, name).object
 
     async def list(
         self, resource: str, namespace: str = "", *, label_selector: str = "", field_selector: str = ""
@@ -89,12 +90,12 @@ class House:
 
     async def create(self, resource: str, obj: Object) -> Object:
         """Create and return the stored object."""
-        found = find_resource(resource)
+        found = self.resource(resource)
         return await self._writing.create(found, copy_of(scheme.default(found, obj)))
 
     async def update(self, resource: str, obj: Object) -> Object:
         """Replace everything but status; 409 when resourceVersion is set and stale."""
-        found = find_resource(resource)
+        found = self.resource(resource)
         new = copy_of(scheme.default(found, obj))
         return await self._writing.update(found, namespace_of(obj), name_of(obj), lambda _: new)
 
@@ -102,17 +103,17 @@ class House:
         """Replace status only; 409 as `update`."""
         new = copy_of(obj)
         return await self._writing.update(
-            find_resource(resource), namespace_of(obj), name_of(obj), lambda _: new, subresource="status"
+            self.resource(resource), namespace_of(obj), name_of(obj), lambda _: new, subresource="status"
         )
 
     async def patch(
         self, resource: str, namespace: str, name: str, patch: Any, patch_type: PatchType, *, subresource: str = ""
     ) -> Object:
         """Apply `patch` to the newest state of the object or of its status, scale, binding or finalize subresource."""
-        found = find_resource(resource)
+        found = self.resource(resource)
         if subresource in SPECIAL:
             return await self._patch_special(
-                found, namespace, name, Patch(patch, patch_type), found.versions[0], subresource
+                found, namespace, name, Patch(patch, patch_type), found.storage_version, subresource
             )
 
         def change(old: Object) -> Object:
@@ -123,7 +124,7 @@ class House:
 
     async def delete(self, resource: str, namespace: str, name: str, options: DeleteOptions | None = None) -> Object:
         """Delete, or begin to; return the last or the lingering object."""
-        obj, _ = await self._writing.delete(find_resource(resource), namespace, name, options or DeleteOptions())
+        obj, _ = await self._writing.delete(self.resource(resource), namespace, name, options or DeleteOptions())
         return obj
 
     def watch(
@@ -136,7 +137,7 @@ class House:
         field_selector: str = "",
     ) -> AsyncGenerator[WatchEvent, None]:
         """Yield changes after `resource_version`, for ever; 410 when it is no longer held or the reader is too slow."""
-        selection = selection_of(find_resource(resource).name, namespace, label_selector, field_selector)
+        selection = selection_of(self.resource(resource).name, namespace, label_selector, field_selector)
         return watch_events(self._store, selection, resource_version)
 
     def _page(
@@ -148,7 +149,7 @@ class House:
         limit: int = 0,
         continue_token: str = "",
     ) -> Page:
-        selection = selection_of(find_resource(resource).name, namespace, label_selector, field_selector)
+        selection = selection_of(self.resource(resource).name, namespace, label_selector, field_selector)
         return page_of(self._store, selection, limit, continue_token)
 
     async def _patch_special(  # noqa: PLR0913 - a PATCH's coordinates
@@ -193,7 +194,7 @@ class House:
         if not node_name:
             raise bad_request("a binding needs a target node")
         return await self._writing.update(
-            find_resource("pods"),
+            self.resource("pods"),
             namespace,
             name,
             lambda old: bound_to(old, node_name, self._clock),

@@ -75,7 +75,7 @@ def list_metadata(page: Page) -> dict[str, object]:
 
 def encoded_list(resource: Resource, page: Page) -> bytes:
     """Return the LIST body in the storage version, joined from the items' stored bytes without parsing any."""
-    head = orjson.dumps({"kind": f"{resource.kind}List", "apiVersion": resource.api_version()})
+    head = orjson.dumps({"kind": resource.kind_of_list, "apiVersion": resource.api_version()})
     prefix = orjson.dumps({"apiVersion": resource.api_version(), "kind": resource.kind})[:-1] + b","
     items = b",".join(b"{" + record.data.removeprefix(prefix) for record in page.records)
     return b"".join((head[:-1], b',"metadata":', orjson.dumps(list_metadata(page)), b',"items":[', items, b"]}"))

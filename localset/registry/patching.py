@@ -32,7 +32,7 @@ def apply_patch(resource: Resource, version: str, document: Object, patch: Any, 
 
 def patched(resource: Resource, old: Object, patch: Any, patch_type: PatchType) -> Object:
     """Return a private storage-version copy of `old` with `patch` applied."""
-    return copy_of(apply_patch(resource, resource.versions[0], old, patch, patch_type))  # type: ignore[no-any-return]
+    return copy_of(apply_patch(resource, resource.storage_version, old, patch, patch_type))  # type: ignore[no-any-return]
 
 
 def with_replicas(old: Object, scale: Any) -> Object:

@@ -13,7 +13,7 @@ from localset.client.client import DeleteOptions, PatchType
 from localset.machinery.errors import StatusError, bad_request
 from localset.machinery.metadata import Object, copy_of, name_of, namespace_of
 from localset.registry.deletion import ANSWERED_WITH_OBJECT, success_status, with_version_default
-from localset.registry.house import SPECIAL, House, Patch, WriteOptions, check_scalable, find_resource
+from localset.registry.house import SPECIAL, House, Patch, WriteOptions, check_scalable
 from localset.registry.listing import encoded_list, list_metadata
 from localset.registry.patching import apply_patch, finalized, with_replicas
 from localset.registry.scale import scale_of
@@ -35,7 +35,7 @@ class Registry(House):
 
     async def read(self, resource: str, namespace: str, name: str, version: str) -> Object:
         """Return one object in `version`."""
-        return _encode(find_resource(resource), version, await self.get(resource, namespace, name))
+        return _encode(self.resource(resource), version, await self.get(resource, namespace, name))
 
     async def read_list(  # noqa: PLR0913 - a request's coordinates
         self,
@@ -49,14 +49,14 @@ class Registry(House):
         continue_token: str = "",
     ) -> Object:
         """Return the List object in `version`: kind, apiVersion, metadata, items without kind and apiVersion."""
-        found = find_resource(resource)
+        found = self.resource(resource)
         page = self._page(resource, namespace, label_selector, field_selector, limit, continue_token)
         items = [_encode(found, version, record.object) for record in page.records]
         return _list_object(found, version, list_metadata(page), items)
 
     async def read_bytes(self, resource: str, namespace: str, name: str) -> bytes:
         """Return one object's JSON in the storage version, as it is stored."""
-        return self._writing.current(find_resource(resource).name, namespace, name).data
+        return self._writing.current(self.resource(resource).name, namespace, name).data
 
     async def read_list_bytes(
         self,
@@ -70,7 +70,7 @@ class Registry(House):
     ) -> bytes:
         """Return what `read_list` does in the storage version, as JSON: joined from stored bytes, 14 times faster."""
         page = self._page(resource, namespace, label_selector, field_selector, limit, continue_token)
-        return encoded_list(find_resource(resource), page)
+        return encoded_list(self.resource(resource), page)
 
     async def read_scale(self, resource: str, namespace: str, name: str, version: str) -> Object:
         """Return the Scale of `statefulsets.apps`."""
@@ -83,7 +83,7 @@ class Registry(House):
         self, resource: str, namespace: str, obj: Object, version: str, options: WriteOptions
     ) -> Written:
         """Decode, default, admit, validate, store a new object."""
-        found = find_resource(resource)
+        found = self.resource(resource)
         new, warnings = self._decode(found, namespace, obj, version, options)
         stored = await self._writing.create(found, new, is_dry_run=options.dry_run)
         return self._written(found, version, stored, warnings)
@@ -99,7 +99,7 @@ class Registry(House):
         subresource: str = "",
     ) -> Written:
         """Replace an object or its `status`, `scale` or `finalize` subresource; 404, 409, 422."""
-        found = find_resource(resource)
+        found = self.resource(resource)
         if subresource == "scale":
             return await self.write_scale(resource, namespace, name, obj, version, options)
         new, warnings = self._decode(found, namespace, obj, version, options)
@@ -132,7 +132,7 @@ class Registry(House):
         subresource: str = "",
     ) -> Written:
         """Apply `patch` to the newest state as `version` shows it, and store the result."""
-        found = find_resource(resource)
+        found = self.resource(resource)
         if subresource in SPECIAL:
             how = Patch(patch, patch_type)
             answer = await self._patch_special(
@@ -161,7 +161,7 @@ class Registry(House):
         """Set spec.replicas from a Scale; an empty resourceVersion overwrites."""
         check_scalable(resource)
         stored = await self._writing.update(
-            find_resource(resource),
+            self.resource(resource),
             namespace,
             name,
             lambda old: with_replicas(old, scale),
@@ -195,7 +195,7 @@ class Registry(House):
         self, resource: str, namespace: str, name: str, delete_options: DeleteOptions, version: str
     ) -> Object:
         """Delete; return the Status or the object, as the kind answers (kube-api.md 4.4)."""
-        found = find_resource(resource)
+        found = self.resource(resource)
         options = with_version_default(found.name, version, delete_options)
         obj, is_gone = await self._writing.delete(found, namespace, name, options)
         if is_gone and found.name not in ANSWERED_WITH_OBJECT:
@@ -212,7 +212,7 @@ class Registry(House):
         version: str,
     ) -> Object:
         """Delete all that match; return the List of them."""
-        found = find_resource(resource)
+        found = self.resource(resource)
         options = replace(with_version_default(found.name, version, delete_options), uid=None, resource_version=None)
         page = self._page(resource, namespace, label_selector, field_selector)
         items = []
@@ -228,12 +228,12 @@ class Registry(House):
 
 
 def _encode(found: Resource, version: str, obj: Object) -> Object:
-    return obj if version == found.versions[0] else scheme.encode(found, version, obj)
+    return obj if version == found.storage_version else scheme.encode(found, version, obj)
 
 
 def _list_object(found: Resource, version: str, metadata: Object, items: list[Object]) -> Object:
     return {
-        "kind": f"{found.kind}List",
+        "kind": found.kind_of_list,
         "apiVersion": found.api_version(version),
         "metadata": metadata,
         "items": [{k: v for k, v in item.items() if k not in {"apiVersion", "kind"}} for item in items],

@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 from apiserver_house import House, open_house, open_registry
 
-from localset.apis.resources import RESOURCES
+from localset.apis.served import ServedResources
 from localset.apiserver.listener import CONNECTIONS
 from localset.apiserver.routes import RouteTable
 
@@ -486,7 +486,7 @@ HOSTILE_HOSTS = [
 
 @pytest.mark.parametrize("host", HOSTILE_HOSTS)
 async def test_every_route_refuses_foreign_hosts(house: House, host: str) -> None:
-    for path, methods in RouteTable(RESOURCES).sample_paths():
+    for path, methods in RouteTable(ServedResources()).sample_paths():
         for method in methods & {"GET", "DELETE"}:
             assert (await house.call(method, path, headers={"Host": host}))[0] in {400, 403}, (method, path)
     assert (await house.call("GET", "/healthz", headers={"Host": host}))[0] in {400, 403}
@@ -519,7 +519,7 @@ async def test_a_tcp_listener_without_credentials_reaches_health_and_version_onl
 
         assert await status("GET", "/version", f"127.0.0.1:{port}") == 200
         assert await status("GET", "/version", "127.0.0.1:1") == 403
-        for path, methods in RouteTable(RESOURCES).sample_paths():
+        for path, methods in RouteTable(ServedResources()).sample_paths():
             for method in methods:
                 assert await status(method, path, f"127.0.0.1:{port}") in {401, 415}, (method, path)
         assert await status("POST", "/localset/v1/shutdown", f"127.0.0.1:{port}") == 401
