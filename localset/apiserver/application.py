@@ -5,6 +5,7 @@ kind in `apis/resources.py` is served without a line here. NB: whatever is added
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 
 from aiohttp import web
 
@@ -25,7 +26,6 @@ _STREAMS: dict[str, Callable[[web.Request, Match], Awaitable[web.StreamResponse]
     "attach": sessions.session,
 }
 _OBJECT_SUBRESOURCES = {"status", "finalize"}
-_HEALTH = ("/healthz", "/livez", "/readyz")
 
 
 def make_application(registry: Registry, streams: PodStreams, clock: Clock, control: DaemonControl) -> web.Application:
@@ -62,17 +62,14 @@ async def dispatch(request: web.Request) -> web.StreamResponse:
     match = request.app[HOUSE].routes.match(raw_path)
     if match is not None:
         return await _dispatch_resource(request, match)
-    path = raw_path.rstrip("/") or "/"
     if "//" in raw_path:
         return responses.page_not_found()
-    if path == control.PREFIX or path.startswith(control.PREFIX + "/"):
-        return await control.handle(request)
-    fixed = _fixed_handler(path)
+    fixed = _fixed_route(raw_path.rstrip("/") or "/")
     if fixed is None:
         return await _unknown(request, raw_path)
-    if request.method != "GET":
+    if request.method not in fixed.methods:
         raise method_not_allowed()
-    return await fixed(request)
+    return await fixed.handler(request)
 
 
 async def _dispatch_resource(request: web.Request, match: Match) -> web.StreamResponse:
@@ -86,23 +83,17 @@ async def _dispatch_resource(request: web.Request, match: Match) -> web.StreamRe
     return await objects.run(request, match, handlers[request.method])
 
 
-def _fixed_handler(path: str) -> Callable[[web.Request], Awaitable[web.StreamResponse]] | None:
-    if path == "/api":
-        return discovery.core
-    if path == "/apis":
-        return discovery.groups
-    if path == "/version":
-        return health.version
-    if path == "/":
-        return _root
-    if path.startswith(_HEALTH) and path.split("/")[1] in {p[1:] for p in _HEALTH}:
-        return health.health
-    return None
+def _fixed_route(path: str) -> "FixedRoute | None":
+    """Return the route of `path` (without a slash at its end): an exact one, else the tree that it stands in."""
+    found = _EXACT_ROUTES.get(path)
+    if found is not None:
+        return found
+    return next((r for r in FIXED_ROUTES if r.is_tree and path.startswith(r.path + "/")), None)
 
 
 def _paths(request: web.Request) -> list[str]:
     versions = request.app[HOUSE].routes.versions
-    found = {"/api", "/apis", "/version", *_HEALTH}
+    found = {route.path for route in FIXED_ROUTES if route.is_listed}
     for group, served in versions.items():
         if group:
             found.add(f"/apis/{group}")
@@ -132,3 +123,29 @@ async def _unknown(request: web.Request, raw_path: str) -> web.StreamResponse:
     if rest:
         return await discovery.one_version(request, group, rest[0])
     return await discovery.one_group(request, group)
+
+
+@dataclass(frozen=True)
+class FixedRoute:
+    """A path that is no resource's. `is_tree` takes what is beneath it too; `is_listed` shows it at `/`."""
+
+    path: str
+    handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    methods: frozenset[str] = frozenset({"GET"})
+    is_tree: bool = False
+    is_listed: bool = True
+
+
+FIXED_ROUTES: tuple[FixedRoute, ...] = (
+    FixedRoute("/", _root, is_listed=False),
+    FixedRoute("/api", discovery.core),
+    FixedRoute("/apis", discovery.groups),
+    FixedRoute("/version", health.version),
+    FixedRoute("/healthz", health.health, is_tree=True),
+    FixedRoute("/livez", health.health, is_tree=True),
+    FixedRoute("/readyz", health.health, is_tree=True),
+    FixedRoute(control.PREFIX, control.handle, frozenset({"GET", "POST"}), is_tree=True, is_listed=False),
+)
+"""Every path beside the route table's: the security tests walk through both, so nothing may be served elsewhere."""
+
+_EXACT_ROUTES = {route.path: route for route in FIXED_ROUTES}

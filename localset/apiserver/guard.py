@@ -1,12 +1,11 @@
 """The wall in front of all routes: who may ask, under which name, with which body, and what a failing handler answers.
 
-Runs before routing on every request and every listener (reliability.md M10, B1–B4). A new listener adds an identity,
-not an exception: whoever did not come through a checked Unix socket is nobody, and nobody reaches health and version
-only.
+Runs before routing on every request and every listener (reliability.md M10, B1–B4): Host and Origin, then who asks
+(`authentication`), whether he may (`authorization`), then the body's type. A new listener adds an identity, not an
+exception, and nobody reaches more than health and version.
 """
 
 import logging
-import socket
 import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -14,7 +13,8 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from localset.apiserver import bodies, responses
+from localset.apiserver import authorization, bodies, responses
+from localset.apiserver.authentication import IDENTITY, NOBODY, authenticate, is_local_socket
 from localset.apiserver.listener import CONNECTIONS
 from localset.machinery.errors import StatusError, method_not_allowed
 
@@ -23,16 +23,12 @@ log = logging.getLogger(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
 LOCAL_NAMES = frozenset({"localhost", "localset"})
-TCP_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
-OPEN_PATHS = ("/healthz", "/livez", "/readyz", "/version")
+LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
+POD_NAMES = frozenset(
+    {"kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"}
+)
+HTTPS_PORT = 443
 AUDIT_ID: web.RequestKey[str] = web.RequestKey("audit_id", str)
-
-
-def is_local_socket(request: web.Request) -> bool:
-    """Tell whether the request came over a Unix socket, whose peer the listener has checked."""
-    transport = request.transport
-    peer = transport.get_extra_info("socket") if transport is not None else None
-    return peer is not None and peer.family == getattr(socket, "AF_UNIX", None)
 
 
 def _split_host(host: str) -> tuple[str, str]:
@@ -44,7 +40,11 @@ def _split_host(host: str) -> tuple[str, str]:
 
 
 def is_allowed_host(request: web.Request) -> bool:
-    """Tell whether the one Host header names this server: by the Unix names, or the TCP names with our port."""
+    """Tell whether the one Host header names this server.
+
+    By the Unix names; on 127.0.0.1 the loopback's names, on the Pods' address that one and the Service's names, with
+    our port in both (443 may be left out).
+    """
     hosts = request.headers.getall("Host", [])
     if len(hosts) != 1 or not request.raw_path.startswith("/"):
         return False
@@ -52,7 +52,10 @@ def is_allowed_host(request: web.Request) -> bool:
     if is_local_socket(request):
         return name in LOCAL_NAMES and (not port or port.isdecimal())
     address: Any = request.transport.get_extra_info("sockname") if request.transport is not None else None
-    return name in TCP_NAMES and bool(address) and port == str(address[1])
+    if not address:
+        return False
+    names = LOOPBACK_NAMES if address[0] in {"127.0.0.1", "::1"} else {address[0], *POD_NAMES}
+    return name in names and (port == str(address[1]) or (hosts[0] == name and address[1] == HTTPS_PORT))
 
 
 def is_foreign_origin(request: web.Request) -> bool:
@@ -68,10 +71,9 @@ def _require(request: web.Request) -> None:
         raise StatusError(403, "Forbidden", "forbidden: this server does not answer under that Host")
     if is_foreign_origin(request):
         raise StatusError(403, "Forbidden", "forbidden: requests from web pages of other origins are refused")
-    if not is_local_socket(request) and not (
-        request.method == "GET" and request.path.rstrip("/").startswith(OPEN_PATHS)
-    ):
-        raise StatusError(401, "Unauthorized", "Unauthorized")
+    identity = authorization.impersonated(authenticate(request), request)
+    request[IDENTITY] = identity
+    authorization.require(identity, authorization.attributes_of(request.method, request.rel_url.raw_path, request))
     if request.method not in METHODS:
         raise method_not_allowed()
     bodies.require_known_type(request)
@@ -81,6 +83,7 @@ def _require(request: web.Request) -> None:
 async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Refuse what must not be handled, and turn every failure into a Status without a traceback."""
     request[AUDIT_ID] = str(uuid.uuid4())
+    request[IDENTITY] = NOBODY
     request.app[CONNECTIONS].request_began(request.transport)
     try:
         _require(request)

@@ -1,18 +1,22 @@
-"""The Unix socket: made private, its peers checked, its connections counted and given deadlines.
+"""The two kinds of listeners: their connections are counted and given deadlines before HTTP sees a byte.
 
-The daemon starts one `UnixListener`; a TLS listener will stand beside it with the same `Connections`. A connection
-that is not ours, or one too many, is closed before HTTP sees a byte (reliability.md A2, M10, M11). The check is per
-connection: every request on it is then the owner's.
+The daemon starts one `UnixListener`, whose socket is private and whose peers are checked once per connection: every
+request on it is the owner's. `TlsListener` stands beside it on loopback addresses and hands its connections to the same
+HTTP server; who asks there is `authentication`'s matter. One too many is closed (reliability.md A2, M10, M11), and each
+kind has its own limit, so that strangers on TCP cannot lock the owner out.
 """
 
 import asyncio
 import logging
 import os
 import socket
+import ssl
 import struct
 from pathlib import Path
 
 from aiohttp import web
+
+from localset.base.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +24,9 @@ MAX_CONNECTIONS = 256
 FIRST_REQUEST_SECONDS = 15.0
 KEEP_ALIVE_SECONDS = 60.0
 SHUTDOWN_SECONDS = 5.0
+HANDSHAKE_SECONDS = 10.0
+ACCEPT_PAUSE_SECONDS = 0.5
+BACKLOG = 128
 MAX_PATH_BYTES = 103
 
 
@@ -55,6 +62,12 @@ class Connections:
 CONNECTIONS: web.AppKey[Connections] = web.AppKey("connections", Connections)
 
 
+def count_connections(server: web.Server, *, is_tls: bool) -> int:
+    """Return how many open connections of the server came over TLS, or over the Unix socket."""
+    transports = [protocol.transport for protocol in server.connections]
+    return sum(t is not None and (t.get_extra_info("ssl_object") is not None) is is_tls for t in transports)
+
+
 def peer_uid(connection: socket.socket) -> int | None:
     """Return the uid at the other end of a Unix socket; None where the system cannot tell."""
     if hasattr(socket, "SO_PEERCRED"):
@@ -80,7 +93,7 @@ class _Door(asyncio.Protocol):
             log.warning("a connection by uid %s was refused", uid)
             transport.abort()
             return
-        if len(self._server.connections) >= MAX_CONNECTIONS:
+        if count_connections(self._server, is_tls=False) >= MAX_CONNECTIONS:
             transport.abort()
             return
         self._connections.opened(transport)
@@ -106,13 +119,19 @@ class UnixListener:
         )
         self._server: asyncio.Server | None = None
 
+    @property
+    def http_server(self) -> web.Server:
+        """Return the HTTP server behind the socket, for a listener beside this one; only after `start`."""
+        server = self._runner.server
+        assert server is not None
+        return server
+
     async def start(self) -> None:
         """Listen. A stale socket is replaced: the caller holds the data directory's lock. OSError when impossible."""
         if len(os.fsencode(self._path)) > MAX_PATH_BYTES:
             raise OSError(f"the socket path {self._path} is longer than {MAX_PATH_BYTES} bytes; choose a shorter one")
         await self._runner.setup()
-        server = self._runner.server
-        assert server is not None
+        server = self.http_server
         self._path.unlink(missing_ok=True)
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -134,3 +153,73 @@ class UnixListener:
             self._path.unlink(missing_ok=True)
         self._application[CONNECTIONS].forget_all()
         await self._runner.cleanup()
+
+
+class TlsListener:
+    """Serves the HTTP server of a started `UnixListener` over TLS on loopback addresses."""
+
+    def __init__(self) -> None:
+        """Nothing listens before `bind`, and nobody is answered before `serve`."""
+        self._tasks = Tasks("tls listener")
+        self._sockets: list[socket.socket] = []
+        self._handshakes = 0
+        self._server: web.Server
+        self._connections: Connections
+        self._context: ssl.SSLContext
+
+    def bind(self, address: str, port: int) -> None:
+        """Take one more address; OSError when it is taken or not ours to take. Clients may come, and wait."""
+        if not address.startswith("127."):
+            raise OSError(f"{address} is no loopback address")
+        listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            listening.setblocking(False)
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind((address, port))
+            listening.listen(BACKLOG)
+        except OSError:
+            listening.close()
+            raise
+        self._sockets.append(listening)
+
+    def serve(self, server: web.Server, connections: Connections, context: ssl.SSLContext) -> None:
+        """Begin to answer. The context may be given new certificates at any time."""
+        self._server, self._connections, self._context = server, connections, context
+        for listening in self._sockets:
+            self._tasks.spawn(self._accept(listening), f"accept {listening.getsockname()}")
+
+    async def _accept(self, listening: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                connection, _ = await loop.sock_accept(listening)
+            except OSError:  # out of descriptors: others must get their turn to close some (reliability.md F45)
+                await asyncio.sleep(ACCEPT_PAUSE_SECONDS)
+                continue
+            if self._handshakes + count_connections(self._server, is_tls=True) >= MAX_CONNECTIONS:
+                connection.close()
+                continue
+            self._handshakes += 1
+            self._tasks.spawn(self._welcome(connection), "handshake")
+
+    async def _welcome(self, connection: socket.socket) -> None:
+        try:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            transport, _ = await asyncio.get_running_loop().connect_accepted_socket(
+                self._server, connection, ssl=self._context, ssl_handshake_timeout=HANDSHAKE_SECONDS
+            )
+        except OSError as error:  # no TLS, an unknown authority, hung up: the peer's business
+            log.debug("a TLS handshake failed: %s", error)
+            connection.close()
+        else:
+            assert isinstance(transport, asyncio.Transport)
+            self._connections.opened(transport)
+        finally:
+            self._handshakes -= 1
+
+    async def aclose(self) -> None:
+        """Stop listening; connections that stand end with the server's own shutdown. Idempotent."""
+        await self._tasks.aclose()
+        for listening in self._sockets:
+            listening.close()
+        self._sockets.clear()

@@ -104,7 +104,7 @@ def unknown_resource() -> StatusError:
 def refusal(request: web.Request, error: StatusError) -> web.Response:
     """Return the answer that carries a Status error; details is there even when empty, where upstream has it so."""
     status = error.to_status()
-    if error.code in {404, 405, 406} and "details" not in status:
+    if error.code in {403, 404, 405, 406} and "details" not in status:
         code = status.pop("code")
         status["details"] = {}
         status["code"] = code

@@ -5,6 +5,7 @@ Shared by daemon and cli, so that both find the same daemon. The working directo
 
 import hashlib
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -71,6 +72,19 @@ def daemon_lock(data_directory: Path) -> Path:
 def daemon_log(data_directory: Path) -> Path:
     """Return the file that a background daemon's messages go to."""
     return data_directory / "daemon.log"
+
+
+def kubeconfig_file(data_directory: Path) -> Path:
+    """Return the kubeconfig that each start of the daemon writes."""
+    return data_directory / "kubeconfig"
+
+
+def context_name(data_directory: Path) -> str:
+    """Return the name of the data directory in kubeconfigs: `localset`, for others with name and digest behind."""
+    if data_directory == default_data_directory().resolve():
+        return "localset"
+    digest = hashlib.sha256(os.fsencode(data_directory)).hexdigest()[:4]
+    return f"localset-{re.sub('[^A-Za-z0-9]+', '-', data_directory.name).strip('-') or 'data'}-{digest}"
 
 
 def import_path() -> str | None:

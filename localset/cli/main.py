@@ -24,6 +24,8 @@ _COMMANDS = {
     "exec": ("localset.cli.exec", "exec_", "Run a command inside a container"),
     "get": ("localset.cli.get", "get", "List objects"),
     "image": ("localset.cli.image", "image", "List, show and add local images"),
+    "kubeconfig": ("localset.cli.kubeconfig", "kubeconfig", "Print, write or merge the kubeconfig"),
+    "kubectl": ("localset.cli.kubectl", "kubectl", "Run your kubectl against this daemon"),
     "logs": ("localset.cli.logs", "logs", "Print the output of a container"),
     "scale": ("localset.cli.scale", "scale", "Set the number of replicas"),
     "status": ("localset.cli.status", "status", "Show the daemon and every set"),

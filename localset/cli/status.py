@@ -27,6 +27,7 @@ def status(context: Context, output: str) -> int:
     )
     put(f"data directory  {facts['dataDirectory']}")
     put(f"API socket      {facts['apiSocket']}")
+    put(f"API server      {facts['apiServer']} (kubeconfig {facts['kubeconfig']})")
     put(f"isolation       {facts['isolation']}" + "".join(f" ({r})" for r in facts.get("isolationReasons") or []))
     dns = facts["dns"]
     put(f"DNS             {dns['address'] or dns.get('reason')}, zone {dns['zone']}")

@@ -1,8 +1,7 @@
 """The daemon: wires the house together, starts it, and takes it down.
 
-Order of start: data directory and lock → address block → store and registry → keeper → DNS → kubelet → controllers
-→ API
-socket → ready. Stop is the reverse. Everything that can refuse says so before anything runs.
+Order of start: data directory and lock → address block → store and registry → API port → keeper → DNS → kubelet →
+controllers → API socket and TLS → ready. Stop is the reverse. Everything that can refuse says so before anything runs.
 """
 
 import asyncio
@@ -17,14 +16,15 @@ from typing import Any
 
 from localset import __version__
 from localset.apiserver.application import make_application
-from localset.apiserver.listener import UnixListener
+from localset.apiserver.listener import CONNECTIONS, UnixListener
 from localset.base.clock import SystemClock
-from localset.base.directories import api_socket, import_path
+from localset.base.directories import api_socket, import_path, kubeconfig_file
 from localset.base.files import make_private_directory
 from localset.base.log import LoopErrors, set_up
 from localset.base.tasks import Tasks
 from localset.client.informer import InformerFactory
 from localset.controllers.start import Controllers, ControllerSettings
+from localset.daemon.access import HOST, Access
 from localset.daemon.blocks import BlockClaim, address, claim_block
 from localset.daemon.directory import DataDirectory
 from localset.daemon.ending import Ending
@@ -37,7 +37,7 @@ from localset.kubelet.keeper_runtime import KeeperError, KeeperRuntime
 from localset.kubelet.kubelet import Kubelet
 from localset.kubelet.runtime import Isolation
 from localset.kubelet.settings import HostPathPolicy, KubeletSettings, ProbeTiming
-from localset.registry.bootstrap import bootstrap
+from localset.registry.bootstrap import bootstrap, ensure_kubernetes, kubernetes_address
 from localset.registry.registry import Registry
 from localset.registry.settings import RegistrySettings, service_addresses
 from localset.store.records import StoreRefusedError
@@ -49,6 +49,7 @@ log = logging.getLogger(__name__)
 
 ZONE = "cluster.local"
 HIGH_DNS_PORT = 10_053
+FIRST_SERVICE = 2049  # the first address of the block's upper half, which is the Services'
 
 
 class Daemon:
@@ -59,6 +60,7 @@ class Daemon:
         self._settings = settings
         self._clock = SystemClock()
         self._directory = DataDirectory(settings.data_directory)
+        self._access = Access(self._directory, self._clock)
         self._closing = contextlib.AsyncExitStack()
         self._end = asyncio.Event()
         self._tasks = Tasks("daemon")
@@ -84,6 +86,7 @@ class Daemon:
             except (StoreRefusedError, KeeperError) as error:
                 raise StartError(str(error)) from error
             self._announce()
+            self._access.renew_later()
             gc.collect()
             gc.freeze()
             await self._end.wait()
@@ -102,6 +105,7 @@ class Daemon:
         self._closing.push_async_callback(store.aclose)
         self._registry = Registry(store, self._clock, self._registry_settings())
         await bootstrap(self._registry)
+        await self._begin_access()
         self._runtime = KeeperRuntime(data, self._clock)
         await self._runtime.start()
         self._closing.push_async_callback(self._runtime.aclose)
@@ -111,10 +115,18 @@ class Daemon:
         self._closing.push_async_callback(informers.aclose)
         await self._start_dns()
         await self._start_kubelet(informers)
-        await self._start_controllers(informers)
+        root_ca = await self._access.ready()
+        await self._start_controllers(informers, root_ca)
         await self._start_listener()
         await self._watch_over()
         self._handle_signals()
+
+    async def _begin_access(self) -> None:
+        """Take the API's ports, and tell Pods by the Service default/kubernetes."""
+        self._closing.push_async_callback(self._access.aclose)
+        pod_address = await kubernetes_address(self._registry, address(self._block.block, FIRST_SERVICE))
+        pod_port = self._access.begin(pod_address)
+        await ensure_kubernetes(self._registry, pod_address, pod_port, (HOST, self._access.port))
 
     def _registry_settings(self) -> RegistrySettings:
         # The upper half of the block is the Services'; Pods probe from the lower end of the whole block.
@@ -190,9 +202,9 @@ class Daemon:
         await self._kubelet.start()
         self._closing.push_async_callback(self._kubelet.aclose)
 
-    async def _start_controllers(self, informers: InformerFactory) -> None:
+    async def _start_controllers(self, informers: InformerFactory, root_ca: str) -> None:
         volumes = self._settings.data_directory / "volumes"
-        settings = ControllerSettings(volumes_directory=volumes, scheduling=self._settings.scheduling)
+        settings = ControllerSettings(volumes, self._settings.scheduling, root_ca)
         self._controllers = Controllers(self._registry, self._clock, informers, settings, VolumeDirectories(volumes))
         await self._controllers.start()
         self._closing.push_async_callback(self._controllers.aclose)
@@ -207,6 +219,7 @@ class Daemon:
         except OSError as error:
             raise StartError(f"cannot listen on {path}: {error}") from error
         self._closing.push_async_callback(self._listener.aclose)
+        self._access.serve(self._listener.http_server, application[CONNECTIONS])
 
     async def _watch_over(self) -> None:
         """Ask the keeper to start this daemon again should it die."""
@@ -293,6 +306,8 @@ class Daemon:
             "daemon": {"pid": os.getpid()},
             "keeper": {"pid": self._runtime.keeper_pid},
             "apiSocket": str(api_socket(data)),
+            "apiServer": self._access.url,
+            "kubeconfig": str(kubeconfig_file(data)),
             "dns": {"address": f"{host[0]}:{host[1]}" if host else None, "zone": ZONE, "reason": self._dns_problem},
             "dataDirectory": str(data),
             "isolation": self._isolation.value,

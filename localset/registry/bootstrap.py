@@ -1,12 +1,14 @@
-"""What every installation has from the start: namespaces and storage classes.
+"""What every installation has from the start: namespaces, storage classes, and the Service of the API itself.
 
 Called by the daemon once the registry stands, before the controllers start. Idempotent: what exists, however a user has
 changed it, is left alone. ServiceAccounts are the namespace controller's.
 """
 
+from collections.abc import Callable
+
 from localset.client.client import Client
 from localset.machinery.errors import StatusError
-from localset.machinery.metadata import Object
+from localset.machinery.metadata import Object, copy_of
 
 PROVISIONER = "localset.dev/directory"
 NAMESPACES = ("default", "kube-system", "kube-public")
@@ -48,3 +50,41 @@ async def _ensure(client: Client, resource: str, obj: Object) -> None:
     except StatusError as error:
         if error.reason != "AlreadyExists":
             raise
+
+
+async def kubernetes_address(client: Client, preferred: str) -> str:
+    """Return the address of the Service default/kubernetes: its own, else `preferred` unless another Service has it."""
+    services = (await client.list("services")).items
+    for service in services:
+        if (service["metadata"]["namespace"], service["metadata"]["name"]) == ("default", "kubernetes"):
+            return str(service["spec"]["clusterIP"])
+    if any((service.get("spec") or {}).get("clusterIP") == preferred for service in services):
+        raise StatusError(409, "Conflict", f"another Service has the address {preferred}")
+    return preferred
+
+
+async def ensure_kubernetes(client: Client, address: str, port: int, target: tuple[str, int]) -> None:
+    """Make the Service default/kubernetes lead to the API at `target` (address, port) and Pods ask for it at `port`.
+
+    As upstream's reconciler, this undoes what somebody changed.
+    """
+    metadata: Object = {"name": "kubernetes", "namespace": "default"}
+    labels = {"component": "apiserver", "provider": "kubernetes"}
+    ports = [{"name": "https", "protocol": "TCP", "port": port, "targetPort": target[1]}]
+    spec = {"clusterIP": address, "type": "ClusterIP", "sessionAffinity": "None", "ports": ports}
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {**metadata, "labels": labels}, "spec": spec}
+    await _make_so(client, "services", service, lambda old: {**old, "spec": {**old["spec"], "ports": ports}})
+    subsets = [{"addresses": [{"ip": target[0]}], "ports": [{"name": "https", "port": target[1], "protocol": "TCP"}]}]
+    skipped = {"endpointslice.kubernetes.io/skip-mirror": "true"}
+    endpoints = {"apiVersion": "v1", "kind": "Endpoints", "metadata": {**metadata, "labels": skipped}}
+    await _make_so(client, "endpoints", {**endpoints, "subsets": subsets}, lambda old: {**old, "subsets": subsets})
+
+
+async def _make_so(client: Client, resource: str, wanted: Object, change: Callable[[Object], Object]) -> None:
+    try:
+        await client.create(resource, wanted)
+    except StatusError as error:
+        if error.reason != "AlreadyExists":
+            raise
+        old = await client.get(resource, "default", "kubernetes")
+        await client.update(resource, change(copy_of(old)))

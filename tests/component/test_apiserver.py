@@ -521,8 +521,8 @@ async def test_a_tcp_listener_without_credentials_reaches_health_and_version_onl
         assert await status("GET", "/version", "127.0.0.1:1") == 403
         for path, methods in RouteTable(ServedResources()).sample_paths():
             for method in methods:
-                assert await status(method, path, f"127.0.0.1:{port}") in {401, 415}, (method, path)
-        assert await status("POST", "/localset/v1/shutdown", f"127.0.0.1:{port}") == 401
+                assert await status(method, path, f"127.0.0.1:{port}") in {403, 415}, (method, path)
+        assert await status("POST", "/localset/v1/shutdown", f"127.0.0.1:{port}") == 403
     await site.stop()
 
 
