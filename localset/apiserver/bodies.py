@@ -12,7 +12,7 @@ from aiohttp import web
 from localset.apis.scheme import FieldValidation
 from localset.apiserver.negotiation import JSON, YAML, parse_media_type
 from localset.client.client import PatchType
-from localset.machinery.decoding import DecodeError, decode_json, decode_yaml
+from localset.machinery.decoding import DecodeError, decode_json
 from localset.machinery.errors import StatusError, bad_request
 from localset.machinery.metadata import Object
 
@@ -69,6 +69,8 @@ def decode(data: bytes, media_type: str) -> tuple[Any, list[str]]:
     try:
         if media_type != YAML:
             return decode_json(data)
+        from localset.machinery.yaml_decoding import decode_yaml
+
         documents = decode_yaml(data)
     except DecodeError as error:
         raise bad_request(f"error decoding the body of the request: {error}") from error

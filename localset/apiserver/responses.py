@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import orjson
-import yaml
 from aiohttp import web
 from multidict import CIMultiDict
 
@@ -19,7 +18,6 @@ from localset.machinery.errors import StatusError
 CACHE_CONTROL = "no-cache, private"
 COMPRESS_OVER_BYTES = 128 * 1024
 _BROWSERS = ("curl", "Wget", "Mozilla/5.0")
-_DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 def wants_pretty(request: web.Request) -> bool:
@@ -33,7 +31,10 @@ def wants_pretty(request: web.Request) -> bool:
 def encode(value: Any, media_type: str = JSON, *, pretty: bool = False) -> bytes:
     """Return `value` as one line of JSON with a newline, indented JSON, or YAML."""
     if media_type == YAML:
-        return yaml.dump(value, Dumper=_DUMPER, default_flow_style=False, allow_unicode=True).encode()
+        import yaml
+
+        dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+        return yaml.dump(value, Dumper=dumper, default_flow_style=False, allow_unicode=True).encode()
     return orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE | (orjson.OPT_INDENT_2 if pretty else 0))
 
 

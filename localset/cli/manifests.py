@@ -67,7 +67,8 @@ def _contents(paths: tuple[str, ...], *, recursive: bool) -> list[tuple[str, byt
 
 
 def _parse(name: str, data: bytes, namespace: str | None) -> list[Manifest]:
-    from localset.machinery.decoding import DecodeError, decode_yaml
+    from localset.machinery.decoding import DecodeError
+    from localset.machinery.yaml_decoding import decode_yaml
 
     if len(data) > MAX_BYTES:
         fail(f"{name}: larger than 3 MiB")

@@ -1,6 +1,5 @@
 """`up`: start the daemon, in the background unless told otherwise. The only module of cli that may start one."""
 
-import gc
 import os
 import sys
 from typing import Any
@@ -149,13 +148,8 @@ def _log_to_file(context: Context) -> None:
 
 
 def _foreground(context: Context, options: dict[str, Any]) -> int:
-    gc.disable()  # what imports make is there for good: no use looking for garbage among it
-    try:
-        from localset.daemon.daemon import Settings, run
-    except ImportError as error:
-        fail(f"this installation is not complete: {error}", hint="pip install localset")
-    gc.freeze()
-    gc.enable()
+    from localset.daemon.start import Settings, run
+
     if options["supervised"]:
         _log_to_file(context)
     settings = Settings(

@@ -12,6 +12,7 @@ import ipaddress
 import os
 import socket
 from pathlib import Path
+from typing import NamedTuple
 
 from localset.base.directories import runtime_directory
 from localset.base.files import make_private_directory
@@ -42,25 +43,47 @@ def address(block: str, number: int) -> str:
 
 
 class BlockClaim:
-    """A block that is ours until `release`."""
+    """A block that is ours until daemon and keeper have both gone."""
 
-    def __init__(self, block: str, lock: int, guard: socket.socket) -> None:
-        """Keep the lock's descriptor and the guarding socket."""
+    def __init__(self, block: str, owner: Path, held: "_Held | None") -> None:
+        """`held` None: the keeper of this data directory has kept the claim from a daemon before us."""
         self.block = block
-        self._lock = lock
-        self._guard = guard
+        self._owner = owner
+        self._held = held
+
+    def descriptors(self) -> list[int]:
+        """Return what a keeper started now must hold. A claim that went down with the last keeper is made again.
+
+        Empty when another took the block in that moment: the next start of a daemon says who.
+        """
+        if self._held is None:
+            try:
+                self._held = _claim(self.block, self._owner)
+            except (_TakenError, StartError):
+                return []
+        return [] if self._held is None else [self._held.lock, self._held.guard.fileno()]
 
     def release(self) -> None:
-        """Give the block up."""
-        os.close(self._lock)
-        self._guard.close()
+        """Let go; a living keeper still holds the block."""
+        if self._held is not None:
+            os.close(self._held.lock)
+            self._held.guard.close()
+            self._held = None
+
+
+class _Held(NamedTuple):
+    """The lock's descriptor and the guarding socket."""
+
+    lock: int
+    guard: socket.socket
 
 
 class _TakenError(Exception):
     """Somebody else has the block; the text says who."""
 
 
-def _claim(block: str, owner: Path) -> BlockClaim:
+def _claim(block: str, owner: Path) -> _Held | None:
+    """Take a block; None when the keeper of `owner` holds it, as nobody else of that directory can be running."""
     directory = make_private_directory(runtime_directory() / "blocks")
     lock = os.open(directory / block.replace("/", "_"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -68,6 +91,8 @@ def _claim(block: str, owner: Path) -> BlockClaim:
     except OSError as error:
         holder = os.read(lock, 4096).decode(errors="replace").strip()
         os.close(lock)
+        if holder == str(owner):
+            return None
         raise _TakenError(f"the data directory {holder or 'of another daemon'}") from error
     guard = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)  # NB: no SO_REUSEADDR: reliability.md M2
     try:
@@ -83,7 +108,7 @@ def _claim(block: str, owner: Path) -> BlockClaim:
         raise _TakenError("another user's localset") from error
     os.ftruncate(lock, 0)
     os.pwrite(lock, os.fsencode(owner), 0)
-    return BlockClaim(block, lock, guard)
+    return _Held(lock, guard)
 
 
 def claim_block(directory: DataDirectory) -> BlockClaim:
@@ -91,7 +116,7 @@ def claim_block(directory: DataDirectory) -> BlockClaim:
     recorded = directory.facts.get("addressBlock")
     if recorded is not None:
         try:
-            return _claim(str(recorded), directory.path)
+            return BlockClaim(str(recorded), directory.path, _claim(str(recorded), directory.path))
         except _TakenError as error:
             raise StartError(
                 f"the address block {recorded} of {directory.path} is held by {error}\n"
@@ -99,8 +124,9 @@ def claim_block(directory: DataDirectory) -> BlockClaim:
             ) from error
     start = first_index(directory.path)
     for step in range(_COUNT):
+        block = block_at(start + step)
         try:
-            claim = _claim(block_at(start + step), directory.path)
+            claim = BlockClaim(block, directory.path, _claim(block, directory.path))
         except _TakenError:
             continue
         directory.facts["addressBlock"] = claim.block

@@ -1,7 +1,8 @@
 """The daemon: wires the house together, starts it, and takes it down.
 
-Order of start: data directory and lock → address block → store and registry → API port → keeper → DNS → kubelet →
-controllers → API socket and TLS → ready. Stop is the reverse. Everything that can refuse says so before anything runs.
+Order of start: data directory and lock → address block (both in `start`) → store and registry → API port → keeper →
+DNS → kubelet → controllers → API socket and TLS → ready. Stop is the reverse. Everything that can refuse says so before
+anything runs.
 """
 
 import asyncio
@@ -25,7 +26,7 @@ from localset.base.tasks import Tasks
 from localset.client.informer import InformerFactory
 from localset.controllers.start import Controllers, ControllerSettings
 from localset.daemon.access import HOST, Access
-from localset.daemon.blocks import BlockClaim, address, claim_block
+from localset.daemon.blocks import BlockClaim, address
 from localset.daemon.directory import DataDirectory
 from localset.daemon.ending import Ending
 from localset.daemon.settings import Settings, StartError
@@ -33,7 +34,8 @@ from localset.daemon.volumes import VolumeDirectories
 from localset.dns.server import DnsBindError, DnsServer, DnsSettings
 from localset.images.catalogue import Catalogue
 from localset.kubelet.isolation import probe_isolation
-from localset.kubelet.keeper_runtime import KeeperError, KeeperRuntime
+from localset.kubelet.keeper_launch import KeeperError, Launch
+from localset.kubelet.keeper_runtime import KeeperRuntime
 from localset.kubelet.kubelet import Kubelet
 from localset.kubelet.runtime import Isolation
 from localset.kubelet.settings import HostPathPolicy, KubeletSettings, ProbeTiming
@@ -43,8 +45,6 @@ from localset.registry.settings import RegistrySettings, service_addresses
 from localset.store.records import StoreRefusedError
 from localset.store.store import Store
 
-__all__ = ["Daemon", "Settings", "run"]
-
 log = logging.getLogger(__name__)
 
 ZONE = "cluster.local"
@@ -53,13 +53,15 @@ FIRST_SERVICE = 2049  # the first address of the block's upper half, which is th
 
 
 class Daemon:
-    """One running daemon. Use `run`."""
+    """One running daemon. Use `serve`."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Hold the settings; nothing is touched before `run`."""
+    def __init__(self, settings: Settings, directory: DataDirectory, claim: BlockClaim, launch: Launch | None) -> None:
+        """Hold what `daemon.start` has prepared; nothing is touched before `run`."""
         self._settings = settings
         self._clock = SystemClock()
-        self._directory = DataDirectory(settings.data_directory)
+        self._directory = directory
+        self._block = claim
+        self._launch = launch
         self._access = Access(self._directory, self._clock)
         self._closing = contextlib.AsyncExitStack()
         self._end = asyncio.Event()
@@ -70,9 +72,8 @@ class Daemon:
         self._isolation = Isolation.PLAIN
         self._isolation_reasons: tuple[str, ...] = ()
         self._dns_problem = ""
-        self._block: BlockClaim
         self._registry: Registry
-        self._runtime: KeeperRuntime
+        self._runtime = KeeperRuntime(settings.data_directory, self._clock, launch, claim.descriptors)
         self._dns: DnsServer
         self._kubelet: Kubelet
         self._controllers: Controllers
@@ -83,7 +84,8 @@ class Daemon:
         async with self._closing:
             try:
                 await self._start()
-            except (StoreRefusedError, KeeperError) as error:
+            except (StoreRefusedError, StartError, KeeperError) as error:
+                await self._end_unused_keeper()
                 raise StartError(str(error)) from error
             self._announce()
             self._access.renew_later()
@@ -92,23 +94,25 @@ class Daemon:
             await self._end.wait()
         return self._code
 
+    async def _end_unused_keeper(self) -> None:
+        """A keeper that was set off for a daemon that cannot start goes again, unless it has processes to keep."""
+        if self._launch is not None:
+            with contextlib.suppress(KeeperError, ConnectionError):
+                await self._runtime.start()
+                await self._runtime.shutdown_keeper()
+
     # -- start -----------------------------------------------------------------------------------------------------
 
     async def _start(self) -> None:
         data = self._settings.data_directory
         asyncio.get_running_loop().set_exception_handler(LoopErrors())
-        self._directory.open()
-        self._closing.callback(self._directory.close)
-        self._block = claim_block(self._directory)
-        self._closing.callback(self._block.release)
+        self._closing.push_async_callback(self._runtime.aclose)
         store = Store.open(data / "state.db", self._clock, on_failure=self._on_store_failure)
         self._closing.push_async_callback(store.aclose)
         self._registry = Registry(store, self._clock, self._registry_settings())
         await bootstrap(self._registry)
         await self._begin_access()
-        self._runtime = KeeperRuntime(data, self._clock)
         await self._runtime.start()
-        self._closing.push_async_callback(self._runtime.aclose)
         await self._choose_isolation()
         self._closing.push_async_callback(self._tasks.aclose)
         informers = InformerFactory(self._registry, self._clock)
@@ -337,20 +341,14 @@ def _can_bind(host: str, port: int) -> bool:
     return True
 
 
-def run(settings: Settings) -> int:
-    """Run a daemon in this process; return its exit code. Start problems go to stderr and to the waiting starter."""
-    os.umask(0o077)
+def serve(settings: Settings, directory: DataDirectory, claim: BlockClaim, launch: Launch | None) -> int:
+    """Run a daemon in an opened data directory until it is asked to end; return its exit code. Raises StartError.
+
+    `launch` is the keeper that is coming up; None: one already lives.
+    """
     set_up(settings.log_level)
-    try:
-        return asyncio.run(_run(settings))
-    except StartError as error:
-        message = f"{error}"
-        if settings.ready_descriptor is not None:
-            os.write(settings.ready_descriptor, message.encode())
-        else:
-            sys.stderr.write(f"error: {message}\n")
-        return 1
+    return asyncio.run(_run(settings, directory, claim, launch))
 
 
-async def _run(settings: Settings) -> int:
-    return await Daemon(settings).run()
+async def _run(settings: Settings, directory: DataDirectory, claim: BlockClaim, launch: Launch | None) -> int:
+    return await Daemon(settings, directory, claim, launch).run()

@@ -6,8 +6,6 @@ Made by `daemon`, read by `server`. No I/O here but the question who holds a por
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import psutil
-
 
 @dataclass(frozen=True)
 class DnsSettings:
@@ -53,6 +51,8 @@ class DnsBindError(Exception):
 
 def find_holder(address: str, port: int, protocol: str) -> str | None:
     """Return `NAME (pid N)` of the process that holds a port, or None when this user may not see it."""
+    import psutil
+
     wildcards = {"0.0.0.0", "::", "*"}  # noqa: S104 - compared, not bound
     try:
         for connection in psutil.net_connections("udp" if protocol == "UDP" else "tcp"):

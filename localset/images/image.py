@@ -8,12 +8,12 @@ effect.
 
 import re
 import signal
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import yaml
+from localset.machinery.decoding import DecodeError
 
 FILE_NAME = "image.yaml"
 MAX_BYTES = 64 * 1024
@@ -68,24 +68,6 @@ class Image:
     path: tuple[str, ...] = ()
     is_host: bool = False
     is_builtin: bool = False
-
-
-class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice and every alias: the format needs neither, and both hide mistakes."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            text = str(key.value)
-            if text in seen:
-                raise ImageError(f"line {key.start_mark.line + 1}: the key {text!r} stands twice")
-            seen.add(text)
-        return super().construct_mapping(node, deep=deep)
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            raise ImageError("YAML aliases are not allowed")
-        return super().compose_node(parent, index)
 
 
 class _Reader:
@@ -177,13 +159,15 @@ def read_image(directory: Path, environment: Mapping[str, str], *, is_builtin: b
 
 
 def _load(content: bytes) -> dict[Any, Any]:
+    from localset.machinery.yaml_decoding import decode_yaml
+
     try:
-        loaded = yaml.load(content, Loader=_Loader)  # noqa: S506 - a subclass of SafeLoader
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        mark = getattr(error, "problem_mark", None)
-        problem = getattr(error, "problem", None) or type(error).__name__
-        where = f"line {mark.line + 1}: " if mark is not None else ""
-        raise ImageError(f"{where}not valid YAML: {problem}") from error
+        documents = decode_yaml(content)
+    except DecodeError as error:
+        raise ImageError(f"not valid YAML: {error}") from error
+    loaded = documents[0].value if len(documents) == 1 else None
+    if documents and documents[0].duplicates:
+        raise ImageError(f"the key {documents[0].duplicates[0]!r} stands twice")
     if not isinstance(loaded, dict):
         raise ImageError("must be a mapping with at least name and patterns")
     return loaded

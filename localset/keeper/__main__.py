@@ -1,8 +1,9 @@
-"""The keeper's program: `python -I -S -E <this file> --data-directory DIR`.
+"""The keeper's program: `python -I -S -E <this file> --data-directory DIR [--hold FD,FD]`.
 
-Detaches itself, takes the lock, listens, and only then lets the caller go on: exit 0 says that one answers. Started
-by `kubelet.keeper_runtime` alone, by exec and never by fork (reliability M9). With -S only the standard library
-is on the path; our own package is put last.
+Detaches itself, takes the lock, listens, and only then lets the caller go on: exit 0 says that one answers. What
+`--hold` names stays open for its life: the claim of the address block, which must outlast a daemon. Started by
+`kubelet.keeper_launch` alone, by exec and never by fork (reliability M9). With -S only the standard library is on the
+path; our own package is put last.
 """
 
 import contextlib
@@ -15,9 +16,12 @@ import time
 
 def main(argv: list[str]) -> int:
     """Run; 0 once a keeper answers, 1 with a sentence on stderr when none can."""
-    if len(argv) != 3 or argv[1] != "--data-directory":
-        sys.stderr.write("usage: keeper --data-directory DIR\n")
+    if len(argv) not in {3, 5} or argv[1] != "--data-directory" or argv[3:4] not in ([], ["--hold"]):
+        sys.stderr.write("usage: keeper --data-directory DIR [--hold FD,FD]\n")
         return 2
+    for held in argv[4:5]:
+        for number in held.split(","):
+            os.set_inheritable(int(number), False)  # ours, not our children's
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     if root not in sys.path:
         sys.path.append(root)

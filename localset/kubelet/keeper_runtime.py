@@ -11,34 +11,39 @@ import contextlib
 import logging
 import os
 import socket
-import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import localset.keeper
 from localset.base.clock import Clock
 from localset.base.tasks import Tasks
 from localset.keeper import wire
+from localset.kubelet.keeper_launch import KeeperError, Launch, dial_keeper, launch_keeper
 from localset.kubelet.keeper_session import PipeSession
 from localset.kubelet.runtime import ExecResult, ExecSession, ExecSpec, ProcessReport, ProcessSpec, ProcessState
 
 log = logging.getLogger(__name__)
 
 _START_SECONDS = 10.0
-_LONGEST_NAME = 103
-
-
-class KeeperError(Exception):
-    """The keeper refused a request, or none can be started; the text is for the user."""
 
 
 class KeeperRuntime:
     """A `Runtime`; see there for the contract of each method."""
 
-    def __init__(self, data_directory: Path, clock: Clock) -> None:
-        """Use the keeper of `data_directory`; nothing is started yet."""
+    def __init__(
+        self,
+        data_directory: Path,
+        clock: Clock,
+        launch: Launch | None = None,
+        held: Callable[[], Sequence[int]] = tuple,
+    ) -> None:
+        """Use the keeper of `data_directory`: the one that `launch` brings up, else one that answers or is started.
+
+        `held` names the descriptors that a keeper started from here keeps open for its life.
+        """
+        self._launch = launch
+        self._held = held
         self._data_directory = data_directory
         self._clock = clock
         self._tasks = Tasks("keeper-runtime")
@@ -95,10 +100,9 @@ class KeeperRuntime:
     _lost: asyncio.Event | None = None
 
     async def _connect(self) -> None:
-        sock = self._dial()
+        sock = None if self._launch is not None else self._dial()
         if sock is None:
-            await self._launch()
-            sock = self._dial()
+            sock = await self._launched()
         if sock is None:
             raise KeeperError(f"no keeper answers in {self._data_directory / 'keeper'}; see keeper.log there")
         self._socket = sock
@@ -113,47 +117,23 @@ class KeeperRuntime:
         for fields in reports:
             self._publish(_report(fields))
 
-    def _dial(self) -> socket.socket | None:
-        path = self._data_directory / "keeper" / "keeper.sock"
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        directory = -1
-        try:
-            name = str(path)
-            if len(os.fsencode(name)) > _LONGEST_NAME:
-                if sys.platform != "linux":
-                    raise KeeperError(f"the path of the socket is too long for this system: {path}")
-                directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-                name = f"/proc/self/fd/{directory}/keeper.sock"
-            sock.connect(name)  # a Unix socket connects at once or not at all
-        except OSError:
-            sock.close()
-            return None
-        finally:
-            if directory >= 0:
-                os.close(directory)
-        sock.setblocking(False)
+    async def _launched(self) -> socket.socket | None:
+        """Start a keeper, or wait for the one that is coming up, and connect to it."""
+        launch, self._launch = self._launch or launch_keeper(self._data_directory, self._held()), None
+        code, errors = await launch.wait()
+        sock = self._dial()
+        if code:
+            # Another may have been quicker; only the connection decides.
+            log.info("keeper: %s", errors)
+            if sock is None:
+                raise KeeperError(errors or "the keeper did not start")
         return sock
 
-    async def _launch(self) -> None:
-        program = Path(localset.keeper.__file__).with_name("__main__.py")
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-I", "-S", "-E", str(program), "--data-directory", str(self._data_directory),
-            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,
-        )  # fmt: skip
-        _, errors = await process.communicate()
-        if process.returncode:
-            # Another may have been quicker; only the connection decides.
-            log.info("keeper: %s", errors.decode("utf-8", "replace").strip())
-            if self._dial_again() is None:
-                raise KeeperError(errors.decode("utf-8", "replace").strip() or "the keeper did not start")
-
-    def _dial_again(self) -> bool | None:
-        sock = self._dial()
-        if sock is None:
-            return None
-        sock.close()
-        return True
+    def _dial(self) -> socket.socket | None:
+        sock = dial_keeper(self._data_directory)
+        if sock is not None:
+            sock.setblocking(False)
+        return sock
 
     def _disconnect(self) -> None:
         self._connected.clear()

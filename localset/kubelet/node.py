@@ -10,8 +10,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from localset.base.clock import Clock, rfc3339
 from localset.client.client import Client
 from localset.kubelet.settings import KubeletSettings
@@ -32,6 +30,8 @@ def boot_id() -> str:
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
+        import psutil
+
         return f"boot-{int(psutil.boot_time())}"
 
 
@@ -40,7 +40,7 @@ def capacity_of_machine(settings: KubeletSettings) -> dict[str, str]:
     disk = shutil.disk_usage(settings.data_directory).total
     return {
         "cpu": str(os.cpu_count() or 1),
-        "memory": f"{psutil.virtual_memory().total // 1024}Ki",
+        "memory": f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') // 1024}Ki",
         "ephemeral-storage": f"{disk // 1024}Ki",
         "pods": str(settings.max_processes),
     }

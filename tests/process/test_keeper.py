@@ -16,7 +16,8 @@ import pytest
 import localset
 from localset.base.clock import SystemClock
 from localset.kubelet.isolation import probe_isolation
-from localset.kubelet.keeper_runtime import KeeperError, KeeperRuntime
+from localset.kubelet.keeper_launch import KeeperError
+from localset.kubelet.keeper_runtime import KeeperRuntime
 from localset.kubelet.runtime import ExecSpec, Isolation, Mount, ProcessReport, ProcessSpec, ProcessState
 
 PATH = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localset.machinery.decoding import DecodeError, decode_json, decode_yaml
+from localset.machinery.decoding import DecodeError, decode_json
+from localset.machinery.yaml_decoding import decode_yaml
 
 
 def bomb(levels: int, fan: int) -> bytes:

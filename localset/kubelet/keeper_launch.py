@@ -1,0 +1,95 @@
+"""Starts a keeper: one exec, awaited later.
+
+The daemon calls `launch_keeper` first of all, so that the keeper comes up while the daemon still imports the rest of
+itself (a tenth of the start); `KeeperRuntime` calls it when a keeper has died. Imports almost nothing for that reason.
+NB: never fork here (reliability.md M9); a launch that nobody waits for leaves a zombie.
+"""
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+LONGEST_SOCKET_NAME = 103
+
+
+class KeeperError(Exception):
+    """The keeper refused a request, or none can be started; the text is for the user."""
+
+
+class Launch:
+    """A keeper that is coming up."""
+
+    def __init__(self, pid: int, errors: int) -> None:
+        """Own the starting process and the pipe that its complaints come from."""
+        self._pid = pid
+        self._errors = errors
+
+    async def wait(self) -> tuple[int, str]:
+        """Return (exit code, complaints): 0 says that a keeper answers. Call once."""
+        text = b""
+        loop = asyncio.get_running_loop()
+        os.set_blocking(self._errors, False)
+        readable = asyncio.Event()
+        loop.add_reader(self._errors, readable.set)
+        while True:
+            await readable.wait()
+            readable.clear()
+            block = os.read(self._errors, 4096)
+            if not block:
+                break
+            text += block
+        loop.remove_reader(self._errors)
+        os.close(self._errors)
+        _, status = os.waitpid(self._pid, 0)  # noqa: ASYNC222 - its end of the pipe is closed: it is at its last step
+        return os.waitstatus_to_exitcode(status), text.decode("utf-8", "replace").strip()
+
+
+def launch_keeper(data_directory: Path, held: Iterable[int] = ()) -> Launch:
+    """Start a keeper of `data_directory`, which keeps the descriptors `held` open for its whole life."""
+    import localset.keeper
+
+    program = Path(localset.keeper.__file__).with_name("__main__.py")
+    argv = [sys.executable, "-I", "-S", "-E", str(program), "--data-directory", str(data_directory)]
+    reading, writing = os.pipe()
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    inherited = list(held)
+    try:
+        actions = [(os.POSIX_SPAWN_DUP2, null, 0), (os.POSIX_SPAWN_DUP2, null, 1), (os.POSIX_SPAWN_DUP2, writing, 2)]
+        for descriptor in inherited:
+            os.set_inheritable(descriptor, True)
+        argv += ["--hold", ",".join(map(str, inherited))] if inherited else []
+        pid = os.posix_spawn(sys.executable, argv, dict(os.environ), file_actions=actions, setsid=True)
+    except OSError as error:
+        os.close(reading)
+        raise KeeperError(f"no keeper can be started: {error}") from error
+    finally:
+        for descriptor in inherited:
+            os.set_inheritable(descriptor, False)
+        os.close(writing)
+        os.close(null)
+    return Launch(pid, reading)
+
+
+def dial_keeper(data_directory: Path) -> socket.socket | None:
+    """Return a connection to the keeper of `data_directory`, or None when none answers."""
+    path = data_directory / "keeper" / "keeper.sock"
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    directory = -1
+    try:
+        name = str(path)
+        if len(os.fsencode(name)) > LONGEST_SOCKET_NAME:
+            if sys.platform != "linux":
+                raise KeeperError(f"the path of the socket is too long for this system: {path}")
+            directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            name = f"/proc/self/fd/{directory}/keeper.sock"
+        sock.connect(name)  # a Unix socket connects at once or not at all
+    except OSError:
+        sock.close()
+        return None
+    finally:
+        if directory >= 0:
+            os.close(directory)
+    return sock
