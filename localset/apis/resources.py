@@ -11,7 +11,8 @@ from dataclasses import dataclass
 class Resource:
     """A served resource. `name` is `plural` or `plural.group`; `versions` are the served ones, the preferred first.
 
-    `storage` is the storage version, empty for the first; `list_kind` the kind of a list, empty for `<kind>List`.
+    `storage` is the storage version, empty for the first; `list_kind` the kind of a list, empty for `<kind>List`;
+    `verbs` are those that are served, empty for all.
     """
 
     plural: str
@@ -25,6 +26,7 @@ class Resource:
     subresources: tuple[str, ...] = ()
     storage: str = ""
     list_kind: str = ""
+    verbs: tuple[str, ...] = ()
 
     @property
     def storage_version(self) -> str:
@@ -57,7 +59,7 @@ RESOURCES: tuple[Resource, ...] = (
         subresources=("status", "finalize"),
     ),
     Resource("nodes", "node", "Node", namespaced=False, short_names=("no",), subresources=("status",)),
-    Resource("serviceaccounts", "serviceaccount", "ServiceAccount", short_names=("sa",)),
+    Resource("serviceaccounts", "serviceaccount", "ServiceAccount", short_names=("sa",), subresources=("token",)),
     Resource("services", "service", "Service", short_names=("svc",), categories=("all",), subresources=("status",)),
     Resource("endpoints", "endpoints", "Endpoints", short_names=("ep",)),
     Resource("configmaps", "configmap", "ConfigMap", short_names=("cm",)),

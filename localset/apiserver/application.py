@@ -9,11 +9,24 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from localset.apiserver import bodies, control, discovery, health, logs, objects, responses, sessions, subresources
+from localset.apiserver import (
+    bodies,
+    control,
+    discovery,
+    health,
+    logs,
+    objects,
+    responses,
+    reviews,
+    sessions,
+    subresources,
+)
+from localset.apiserver.authentication import TOKENS
 from localset.apiserver.guard import add_headers, guard
 from localset.apiserver.house import HOUSE, DaemonControl, House
 from localset.apiserver.listener import CONNECTIONS, Connections
 from localset.apiserver.routes import Match, RouteTable
+from localset.apiserver.tokens import Tokens
 from localset.base.clock import Clock
 from localset.base.tasks import Tasks
 from localset.client.streams import PodStreams
@@ -28,10 +41,17 @@ _STREAMS: dict[str, Callable[[web.Request, Match], Awaitable[web.StreamResponse]
 _OBJECT_SUBRESOURCES = {"status", "finalize"}
 
 
-def make_application(registry: Registry, streams: PodStreams, clock: Clock, control: DaemonControl) -> web.Application:
-    """Return the application over the given rooms. Its streams end when the runner that serves it shuts down."""
+def make_application(
+    registry: Registry, streams: PodStreams, clock: Clock, control: DaemonControl, tokens: Tokens | None = None
+) -> web.Application:
+    """Return the application over the given rooms. Its streams end when the runner that serves it shuts down.
+
+    Without `tokens` no bearer token is known, and none can be asked for.
+    """
     application = web.Application(middlewares=[guard], client_max_size=bodies.LIMIT_BYTES)
     application[CONNECTIONS] = Connections()
+    if tokens is not None:
+        application[TOKENS] = tokens
     house = House(
         registry=registry,
         streams=streams,
@@ -75,6 +95,8 @@ async def dispatch(request: web.Request) -> web.StreamResponse:
 async def _dispatch_resource(request: web.Request, match: Match) -> web.StreamResponse:
     if request.method not in match.methods:
         raise method_not_allowed()
+    if match.resource.name in reviews.NAMES:
+        return await reviews.create(request, match)
     if match.subresource in _STREAMS:
         return await _STREAMS[match.subresource](request, match)
     if match.subresource in subresources.HANDLERS:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from aiohttp import web
 
+from localset.client.tokens import IssuedToken, PodReference
 from localset.machinery.errors import StatusError
 
 MASTERS = "system:masters"
@@ -50,10 +51,20 @@ class Identity:
 
 
 class TokenAuthenticator(Protocol):
-    """Knows bearer tokens; `tokens.Tokens` is the one that signs them."""
+    """Knows bearer tokens and signs them; `tokens.Tokens` is one."""
 
     def identify(self, token: str) -> Identity | None:
-        """Return whose valid token this is, or None."""
+        """Return whose valid token for the API this is, or None."""
+        ...
+
+    def review(self, token: str, audiences: list[str]) -> tuple[Identity, list[str]] | None:
+        """Return (whose token it is, those of `audiences` that it is for); None when it is for none of them."""
+        ...
+
+    def issue(
+        self, namespace: str, account: str, *, audiences: list[str], expiration_seconds: int, pod: PodReference | None
+    ) -> IssuedToken:
+        """Return a new token; see `client.tokens.TokenIssuer`."""
         ...
 
 

@@ -23,6 +23,7 @@ _SUBRESOURCE_KINDS: dict[str, tuple[str, str, str]] = {
     "attach": ("", "v1", "PodAttachOptions"),
     "binding": ("", "v1", "Binding"),
     "eviction": ("policy", "v1", "Eviction"),
+    "token": ("authentication.k8s.io", "v1", "TokenRequest"),
 }
 
 
@@ -33,6 +34,8 @@ def storage_version_hash(resource: Resource) -> str:
 
 
 def _verbs(resource: Resource) -> list[str]:
+    if resource.verbs:
+        return sorted(resource.verbs)
     return [v for v in _VERBS if not (resource.name == "namespaces" and v == "deletecollection")]
 
 
@@ -62,7 +65,8 @@ def _resource_entries(routes: RouteTable, resource: Resource, version: str) -> l
         entry["shortNames"] = list(resource.short_names)
     if resource.categories:
         entry["categories"] = list(resource.categories)
-    entry["storageVersionHash"] = storage_version_hash(resource)
+    if (resource.group, version, resource.plural) not in routes.virtual:
+        entry["storageVersionHash"] = storage_version_hash(resource)
     entries = [entry]
     for subresource in resource.subresources:
         group, sub_version, kind = subresource_kind(resource, version, subresource)

@@ -5,11 +5,12 @@ tests walk through is one table. Pure: a dict look-up per request, whatever the 
 decides about rights or methods.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from urllib.parse import unquote
 
 from localset.apis.resources import Resource
+from localset.apis.reviews import REVIEWS
 from localset.apis.served import ServedResources
 
 _NAMESPACE_SUBRESOURCES = frozenset({"status", "finalize"})
@@ -23,6 +24,7 @@ SUBRESOURCE_METHODS: dict[str, frozenset[str]] = {
     "attach": frozenset({"GET", "POST"}),
     "binding": frozenset({"POST"}),
     "eviction": frozenset({"POST"}),
+    "token": frozenset({"POST"}),
 }
 
 
@@ -40,6 +42,8 @@ class Match:
     @property
     def methods(self) -> frozenset[str]:
         """Return the HTTP methods that the path answers; all others are 405."""
+        if self.resource.verbs and not self.subresource:
+            return _methods_of(self.resource, has_name=bool(self.name))
         if self.subresource:
             return SUBRESOURCE_METHODS.get(self.subresource, frozenset())
         if self.is_legacy_watch:
@@ -53,21 +57,36 @@ class Match:
         return frozenset({"GET", "POST", "DELETE"})
 
 
-class RouteTable:
-    """All resource paths of what is served now."""
+_COLLECTION_VERBS = {"list": "GET", "watch": "GET", "create": "POST", "deletecollection": "DELETE"}
+_ITEM_VERBS = {"get": "GET", "update": "PUT", "patch": "PATCH", "delete": "DELETE"}
 
-    def __init__(self, served: ServedResources) -> None:
-        """Follow `served`: custom resources come and go."""
+
+def _methods_of(resource: Resource, *, has_name: bool) -> frozenset[str]:
+    methods = _ITEM_VERBS if has_name else _COLLECTION_VERBS
+    return frozenset(methods[verb] for verb in resource.verbs if verb in methods)
+
+
+class RouteTable:
+    """All resource paths of what is served now, and of what is only asked (`virtual`: reviews)."""
+
+    def __init__(self, served: ServedResources, virtual: Iterable[Resource] = REVIEWS) -> None:
+        """Follow `served`: custom resources come and go. The groups of `virtual` are no others'."""
         self.served = served
+        self.virtual = {(r.group, version, r.plural): r for r in virtual for version in r.versions}
+        self._virtual_versions: dict[str, list[str]] = {}
+        for group, version, _ in self.virtual:
+            known = self._virtual_versions.setdefault(group, [])
+            known += [] if version in known else [version]
 
     @property
     def versions(self) -> dict[str, list[str]]:
         """Return the served versions of each group, the preferred first."""
-        return self.served.versions
+        return {**self.served.versions, **self._virtual_versions}
 
     def of(self, group: str, version: str) -> list[Resource]:
         """Return the resources of a group version, in table order."""
-        return self.served.of(group, version)
+        found = [r for (g, v, _), r in self.virtual.items() if (g, v) == (group, version)]
+        return found or self.served.of(group, version)
 
     def match(self, raw_path: str) -> Match | None:
         """Return what `raw_path` (still percent-encoded) names, or None when no served resource does."""
@@ -81,7 +100,8 @@ class RouteTable:
         namespace = ""
         if rest[0] == "namespaces" and len(rest) >= 3 and not (len(rest) == 3 and rest[2] in _NAMESPACE_SUBRESOURCES):
             namespace, rest = rest[1], rest[2:]
-        resource = self.served.by_path.get((group, version, rest[0]))
+        key = (group, version, rest[0])
+        resource = self.served.by_path.get(key) or self.virtual.get(key)
         if resource is None or len(rest) > 3:
             return None
         name = rest[1] if len(rest) > 1 else ""
@@ -90,11 +110,14 @@ class RouteTable:
             return None
         if subresource and subresource not in resource.subresources:
             return None
-        return Match(resource, version, namespace, name, subresource, is_watch)
+        match = Match(resource, version, namespace, name, subresource, is_watch)
+        if key in self.virtual and (is_watch or not match.methods or resource.namespaced != bool(namespace)):
+            return None
+        return match
 
     def sample_paths(self) -> Iterator[tuple[str, frozenset[str]]]:
         """Yield one path of each form with its methods, for tests that must reach every route."""
-        for resource in self.served:
+        for resource in (*self.served, *self.virtual.values()):
             for version in resource.versions:
                 root = f"/apis/{resource.group}/{version}" if resource.group else f"/api/{version}"
                 base = f"{root}/namespaces/n" if resource.namespaced else root
@@ -102,8 +125,8 @@ class RouteTable:
                 paths += [f"{base}/{resource.plural}/x/{sub}" for sub in resource.subresources]
                 for path in dict.fromkeys(paths):
                     match = self.match(path)
-                    assert match is not None, path
-                    yield path, match.methods
+                    if match is not None:
+                        yield path, match.methods
 
 
 def split_path(raw_path: str) -> tuple[str, str, list[str]] | None:

@@ -21,9 +21,10 @@ from aiohttp import web
 from localset.apiserver.certificates import SERVER_NAMES, CertificateFiles, has_names, is_complete, is_fresh, split_pem
 from localset.apiserver.listener import Connections, TlsListener
 from localset.apiserver.tls import make_context, use_certificate
+from localset.apiserver.tokens import load_key
 from localset.base.clock import Clock
 from localset.base.directories import context_name, import_path, kubeconfig_file
-from localset.base.files import write_atomically
+from localset.base.files import make_private_directory, write_atomically
 from localset.base.tasks import Tasks
 from localset.daemon.directory import DataDirectory
 from localset.daemon.kubeconfig import kubeconfig
@@ -101,6 +102,14 @@ class Access:
                 if port != HTTPS_PORT:
                     log.warning("the API cannot be reached from Pods at %s:%d: %s", pod_address, port, error)
         return found
+
+    def token_key(self) -> bytes:
+        """Return the key that ServiceAccounts' tokens are signed with, made the first time. Raises StartError."""
+        make_private_directory(self._files.directory)
+        try:
+            return load_key(self._files.directory / "tokens.key")
+        except (OSError, ValueError) as error:
+            raise StartError(f"the key of tokens cannot be used: {error}") from error
 
     async def ready(self) -> str:
         """Wait for the certificates, and return the authority's in PEM. StartError when they cannot be made."""

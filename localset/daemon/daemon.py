@@ -18,6 +18,7 @@ from typing import Any
 from localset import __version__
 from localset.apiserver.application import make_application
 from localset.apiserver.listener import CONNECTIONS, UnixListener
+from localset.apiserver.tokens import Tokens
 from localset.base.clock import SystemClock
 from localset.base.directories import api_socket, import_path, kubeconfig_file
 from localset.base.files import make_private_directory
@@ -78,6 +79,7 @@ class Daemon:
         self._kubelet: Kubelet
         self._controllers: Controllers
         self._listener: UnixListener
+        self._tokens: Tokens
 
     async def run(self) -> int:
         """Start, serve until asked to end, end; return the exit code. Raises StartError."""
@@ -112,6 +114,7 @@ class Daemon:
         self._registry = Registry(store, self._clock, self._registry_settings())
         await bootstrap(self._registry)
         await self._begin_access()
+        self._tokens = Tokens(self._registry, self._clock, self._access.token_key())
         await self._runtime.start()
         await self._choose_isolation()
         self._closing.push_async_callback(self._tasks.aclose)
@@ -202,7 +205,9 @@ class Daemon:
             user_id=os.getuid(),
         )
         catalogue = Catalogue(self._settings.data_directory / "images")
-        self._kubelet = Kubelet(self._registry, self._runtime, catalogue, self._clock, settings, informers=informers)
+        self._kubelet = Kubelet(
+            self._registry, self._runtime, catalogue, self._clock, settings, informers=informers, tokens=self._tokens
+        )
         await self._kubelet.start()
         self._closing.push_async_callback(self._kubelet.aclose)
 
@@ -216,7 +221,7 @@ class Daemon:
     async def _start_listener(self) -> None:
         path = api_socket(self._settings.data_directory)
         make_private_directory(path.parent)
-        application = make_application(self._registry, self._kubelet, self._clock, self)
+        application = make_application(self._registry, self._kubelet, self._clock, self, self._tokens)
         self._listener = UnixListener(application, path)
         try:
             await self._listener.start()

@@ -17,6 +17,7 @@ from localset.kubelet.environment import Sources
 from localset.kubelet.hosts import HostsFiles
 from localset.kubelet.runtime import Runtime
 from localset.kubelet.settings import KubeletSettings
+from localset.kubelet.tokens import PodTokens
 from localset.machinery.metadata import Object, namespace_of
 
 
@@ -95,7 +96,7 @@ class Caches:
 
 @dataclass
 class KubeletContext:
-    """Everything shared. `allocatable` is the Node's, for resourceFieldRef."""
+    """Everything shared. `allocatable` is the Node's, for resourceFieldRef; without `tokens` volumes have none."""
 
     client: Client
     runtime: Runtime
@@ -106,6 +107,7 @@ class KubeletContext:
     addresses: AddressBook
     hosts: HostsFiles
     caches: Caches
+    tokens: PodTokens | None = None
     allocatable: dict[str, str] = field(default_factory=dict)
 
     def find(self, kind: str, namespace: str, name: str) -> Object | None:

@@ -17,6 +17,7 @@ from localset.client.client import Client, DeleteOptions
 from localset.client.events import EventRecorder
 from localset.client.informer import InformerFactory
 from localset.client.streams import LogOptions, Session
+from localset.client.tokens import TokenIssuer
 from localset.kubelet.addresses import AddressBook
 from localset.kubelet.context import Caches, ImageSource, KubeletContext
 from localset.kubelet.hosts import HostsFiles
@@ -27,6 +28,7 @@ from localset.kubelet.restore import Restored, ghost_pod, restore_records
 from localset.kubelet.runtime import ProcessReport, Runtime
 from localset.kubelet.settings import KubeletSettings
 from localset.kubelet.streams import Streams
+from localset.kubelet.tokens import PodTokens
 from localset.kubelet.worker import PodWorker
 from localset.machinery.errors import StatusError
 from localset.machinery.metadata import Key, Object, controller_of, key_of, name_of, namespace_of, uid_of
@@ -39,7 +41,7 @@ _RESUBSCRIBE_SECONDS = 0.2
 class Kubelet:
     """Runs the Pods of `settings.node_name`. `start`, then `aclose`; processes live on after `aclose`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the rooms it stands on
         self,
         client: Client,
         runtime: Runtime,
@@ -48,8 +50,12 @@ class Kubelet:
         settings: KubeletSettings,
         *,
         informers: InformerFactory | None = None,
+        tokens: TokenIssuer | None = None,
     ) -> None:
-        """`informers` shares watches with others in the same daemon; its owner closes it."""
+        """`informers` shares watches with others in the same daemon; its owner closes it.
+
+        Without `tokens` projected volumes come without ServiceAccount tokens.
+        """
         self._owns_informers = informers is None
         self._informers = informers or InformerFactory(client, clock)
         of = self._informers.of
@@ -71,6 +77,7 @@ class Kubelet:
             addresses=AddressBook(client, settings.address_block),
             hosts=HostsFiles(settings.cluster_domain, carries_names=settings.carries_names_in_hosts),
             caches=caches,
+            tokens=PodTokens(tokens, clock) if tokens is not None else None,
         )
         self._workers: dict[str, PodWorker] = {}
         self._by_key: dict[Key, list[PodWorker]] = {}
@@ -93,6 +100,8 @@ class Kubelet:
         await context.addresses.load()
         await self._informers.start()
         self._tasks.spawn(self._follow_runtime(), "runtime events")
+        if context.tokens is not None:
+            self._tasks.spawn(context.tokens.follow(self._on_token_due), "tokens")
         await asyncio.sleep(0)  # NB: the generator subscribes at its first step, and that must come before `list`
         reports = self._own(await context.runtime.list())
         finished = self._restore(reports, has_booted=bool(stored_boot) and stored_boot != boot_id())
@@ -235,6 +244,8 @@ class Kubelet:
                 if not users:
                     del self._users[user]
         self._demand.remove(worker.uid)
+        if self._context.tokens is not None:
+            self._context.tokens.forget(worker.uid)
         self._workers.pop(worker.uid, None)
         self._tasks.spawn(self._clean_up(worker), f"clean up {worker.key}")
 
@@ -262,6 +273,11 @@ class Kubelet:
             worker = self._workers.get(uid)
             if worker is not None:
                 worker.note_references_changed()
+
+    def _on_token_due(self, uid: str) -> None:
+        worker = self._workers.get(uid)
+        if worker is not None:
+            worker.note_references_changed()
 
     async def _follow_runtime(self) -> None:
         """Hand reports to workers for ever; after a cut, look at everything once."""

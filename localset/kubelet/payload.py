@@ -67,10 +67,12 @@ def projected_files(
     pod: Object,
     sources: Sources,
     find: Callable[[str, str], Object | None],
+    token_for: Callable[[Object], bytes] | None,
 ) -> tuple[Files, bool]:
     """Return the merged files of a projected volume, and whether a part was left out that localset does not serve.
 
-    `find(kind, name)` gives a configmap or secret of the Pod's namespace. Tokens are left out, never faked.
+    `find(kind, name)` gives a configmap or secret of the Pod's namespace, `token_for` the token of a
+    serviceAccountToken source; without it tokens are left out, never faked.
     """
     default_mode = source.get("defaultMode")
     mode = DEFAULT_MODE if default_mode is None else default_mode
@@ -85,6 +87,9 @@ def projected_files(
             files.update(secret_files(reference, find("secrets", reference.get("name") or ""), pod, mode))
         elif part.get("downwardAPI"):
             files.update(downward_files(part["downwardAPI"], pod, sources, mode))
+        elif part.get("serviceAccountToken") and token_for is not None:
+            reference = part["serviceAccountToken"]
+            files[reference.get("path") or "token"] = ProjectedFile(token_for(reference), mode)
         else:
             is_partial = True
     return files, is_partial

@@ -166,9 +166,17 @@ class Volumes:
             return secret_files(source, found, pod, _default_mode(source))
         if "downwardAPI" in volume:
             return downward_files(volume["downwardAPI"], pod, sources, _default_mode(volume["downwardAPI"]))
-        files, is_partial = projected_files(
-            volume["projected"], pod, sources, lambda kind, name: self._context.find(kind, namespace, name)
-        )
+        tokens = self._context.tokens
+        try:
+            files, is_partial = projected_files(
+                volume["projected"],
+                pod,
+                sources,
+                lambda kind, name: self._context.find(kind, namespace, name),
+                (lambda source: tokens.token_for(pod, source)) if tokens is not None else None,
+            )
+        except StatusError as error:
+            raise ConfigError(f"failed to fetch token: {error}") from error
         return None if is_partial and not files else files
 
     async def _mount_claim(self, pod: Object, source: Object) -> MountedVolume:

@@ -9,6 +9,7 @@ from typing import Any
 from localset.machinery.errors import Cause, StatusError, duplicate, forbidden, invalid, not_found
 from localset.machinery.metadata import Object, annotations_of, name_of, namespace_of
 from localset.machinery.quantity import parse_quantity
+from localset.registry.accounts import give_account
 from localset.registry.settings import RegistrySettings
 from localset.store.records import Key
 from localset.store.store import Store
@@ -76,9 +77,11 @@ class Admission:
         account = spec.get("serviceAccountName") or spec.get("serviceAccount") or "default"
         spec["serviceAccountName"] = spec["serviceAccount"] = account
         namespace = namespace_of(pod)
-        if account != "default" and self._store.get(Key("serviceaccounts", namespace, account)) is None:
+        record = self._store.get(Key("serviceaccounts", namespace, account))
+        if account != "default" and record is None:
             why = f'error looking up service account {namespace}/{account}: serviceaccount "{account}" not found'
             raise forbidden("pods", name_of(pod), why)
+        give_account(pod, record.object if record is not None else None)
         pod["status"] = {"phase": "Pending", "qosClass": qos_class(spec)}
         self._check_quota(pod)
 

@@ -26,6 +26,7 @@ from localset.registry.selection import selection_of
 from localset.registry.settings import RegistrySettings
 from localset.registry.watching import watch_events
 from localset.registry.writing import Writing
+from localset.store.records import Key
 from localset.store.store import Store
 
 
@@ -76,6 +77,11 @@ class House:
         if found is None:
             raise StatusError(404, "NotFound", "the server could not find the requested resource")
         return found
+
+    def find(self, resource: str, namespace: str, name: str) -> Object | None:
+        """Return one object or None, at once: for what must be decided in the same turn of the loop."""
+        record = self._store.get(Key(self.resource(resource).name, namespace, name))
+        return record.object if record is not None else None
 
     async def get(self, resource: str, namespace: str, name: str) -> Object:
         """Return one object; 404 when absent."""
