@@ -65,6 +65,17 @@ def schema() -> dict[str, Any]:
     return loaded
 
 
+def published() -> dict[str, Any]:
+    """Return what only OpenAPI needs, read afresh; do not keep it, it takes a megabyte.
+
+    `{"kinds": {"group/version/Kind": name}, "types": {name: node}, "descriptions": {name: [text, {field: text}]}}`: all
+    kinds of the published groups in their published versions, and the types that `schema` does not have.
+    """
+    packed = Path(__file__).with_name("published.json.gz").read_bytes()
+    loaded: dict[str, Any] = json.loads(zlib.decompress(packed, wbits=zlib.MAX_WBITS | 16))
+    return loaded
+
+
 def type_of(group: str, version: str, kind: str) -> Node | None:
     """Return the kind's root node, or None for a kind or version that is not served.
 
