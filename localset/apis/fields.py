@@ -3,6 +3,7 @@
 Source: kube-api.md 4.5, and per kind GetAttrs and the field label conversions.
 """
 
+from localset.apis.events import OLD_WORDS
 from localset.machinery.metadata import Object
 
 _FIELDS: dict[str, tuple[str, ...]] = {
@@ -15,6 +16,10 @@ _FIELDS: dict[str, tuple[str, ...]] = {
         "involvedObject.apiVersion", "involvedObject.resourceVersion", "involvedObject.fieldPath", "reason",
         "reportingComponent", "source", "type",
     ),
+    "events.events.k8s.io": (
+        "regarding.kind", "regarding.namespace", "regarding.name", "regarding.uid", "regarding.apiVersion",
+        "regarding.resourceVersion", "regarding.fieldPath", "reason", "reportingController", "type",
+    ),
     "nodes": ("spec.unschedulable",),
     "namespaces": ("status.phase",),
     "secrets": ("type",),
@@ -24,7 +29,7 @@ _FIELDS: dict[str, tuple[str, ...]] = {
 
 _ALWAYS = ("metadata.name", "metadata.namespace")
 _FLAGS = {"spec.unschedulable", "spec.hostNetwork"}
-_NAMED = {"pods", "events", "nodes", "namespaces"}
+_NAMED = {"pods", "events", "events.events.k8s.io", "nodes", "namespaces"}
 """Kinds whose refusal upstream words otherwise: they convert field labels by a list of their own."""
 
 
@@ -32,6 +37,9 @@ def field_value(resource_name: str, obj: Object, path: str) -> str | None:
     """Return the field's text, empty when absent (`false` for a flag); None when the kind does not support it."""
     if path not in _ALWAYS and path not in _FIELDS.get(resource_name, ()):
         return None
+    if resource_name == "events.events.k8s.io":
+        first, dot, rest = path.partition(".")
+        path = OLD_WORDS.get(first, first) + dot + rest
     if path == "source":
         return _text(obj, "source.component") or _text(obj, "reportingComponent")
     text = _text(obj, path)

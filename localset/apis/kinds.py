@@ -1,9 +1,9 @@
-"""The small kinds: Namespace, Node, Endpoints, Event, ControllerRevision. Pure."""
+"""The small kinds: Namespace, Node, Endpoints, ControllerRevision. Pure."""
 
 from localset.apis.addresses import PROTOCOLS, address_causes, port_number_causes
 from localset.apis.strategy import Strategy
 from localset.machinery.errors import Cause, bad_value, not_supported, required
-from localset.machinery.metadata import Object, namespace_of
+from localset.machinery.metadata import Object
 from localset.machinery.names import dns1123_label
 
 
@@ -12,13 +12,6 @@ def default_endpoints(endpoints: Object) -> None:
     for subset in endpoints.get("subsets") or []:
         for port in subset.get("ports") or []:
             port.setdefault("protocol", "TCP")
-
-
-def default_event(event: Object) -> None:
-    """Fill in the fields that are always serialized."""
-    event.setdefault("source", {})
-    event.setdefault("reportingComponent", "")
-    event.setdefault("reportingInstance", "")
 
 
 class NamespaceStrategy(Strategy):
@@ -75,19 +68,6 @@ def _endpoint_port_causes(port: Object, path: str, *, is_only: bool) -> list[Cau
     if protocol not in PROTOCOLS:
         causes.append(not_supported(f"{path}.protocol", protocol, PROTOCOLS))
     return causes
-
-
-class EventStrategy(Strategy):
-    """Events: they lie in the namespace of what they speak of; those of cluster-scoped objects in `default`."""
-
-    creates_on_update = True
-
-    def validate_spec(self, obj: Object) -> list[Cause]:
-        """Check the namespace. Source: legacyValidateEvent."""
-        about = str((obj.get("involvedObject") or {}).get("namespace") or "")
-        if namespace_of(obj) == (about or "default"):
-            return []
-        return [bad_value("involvedObject.namespace", about, "does not match event.namespace")]
 
 
 class ControllerRevisionStrategy(Strategy):

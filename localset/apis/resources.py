@@ -27,11 +27,19 @@ class Resource:
     storage: str = ""
     list_kind: str = ""
     verbs: tuple[str, ...] = ()
+    stored_as: str = ""
+    """The `name` of the resource whose objects this one shows in another group's words; empty for its own."""
+    is_refused: bool = False
+    """Readable and always empty: `apis/workloads.py` says what a writer should use instead."""
 
     @property
     def storage_version(self) -> str:
         """Return the version that objects are stored in."""
         return self.storage or self.versions[0]
+
+    def is_stored_in(self, version: str) -> bool:
+        """Tell whether the stored object is the very answer in `version`."""
+        return version == self.storage_version and not self.stored_as
 
     @property
     def kind_of_list(self) -> str:
@@ -48,6 +56,90 @@ class Resource:
         version = version or self.storage_version
         return f"{self.group}/{version}" if self.group else version
 
+
+WITHOUT_EFFECT: tuple[Resource, ...] = (
+    Resource("resourcequotas", "resourcequota", "ResourceQuota", short_names=("quota",), subresources=("status",)),
+    Resource("limitranges", "limitrange", "LimitRange", short_names=("limits",)),
+    Resource("podtemplates", "podtemplate", "PodTemplate"),
+    Resource("roles", "role", "Role", "rbac.authorization.k8s.io"),
+    Resource("rolebindings", "rolebinding", "RoleBinding", "rbac.authorization.k8s.io"),
+    Resource("clusterroles", "clusterrole", "ClusterRole", "rbac.authorization.k8s.io", namespaced=False),
+    Resource(
+        "clusterrolebindings", "clusterrolebinding", "ClusterRoleBinding", "rbac.authorization.k8s.io", namespaced=False
+    ),
+    Resource("networkpolicies", "networkpolicy", "NetworkPolicy", "networking.k8s.io", short_names=("netpol",)),
+    Resource("ingresses", "ingress", "Ingress", "networking.k8s.io", short_names=("ing",), subresources=("status",)),
+    Resource("ingressclasses", "ingressclass", "IngressClass", "networking.k8s.io", namespaced=False),
+    Resource(
+        "priorityclasses", "priorityclass", "PriorityClass", "scheduling.k8s.io", namespaced=False, short_names=("pc",)
+    ),
+    Resource("runtimeclasses", "runtimeclass", "RuntimeClass", "node.k8s.io", namespaced=False),
+    Resource("csidrivers", "csidriver", "CSIDriver", "storage.k8s.io", namespaced=False),
+    Resource(
+        "horizontalpodautoscalers",
+        "horizontalpodautoscaler",
+        "HorizontalPodAutoscaler",
+        "autoscaling",
+        ("v2",),
+        short_names=("hpa",),
+        categories=("all",),
+        subresources=("status",),
+    ),
+)
+"""Stored and shown; `apis/without_effect.py` says why nothing follows from them on one machine."""
+
+REFUSED: tuple[Resource, ...] = (
+    Resource(
+        "replicationcontrollers",
+        "replicationcontroller",
+        "ReplicationController",
+        short_names=("rc",),
+        categories=("all",),
+        subresources=("status", "scale"),
+        is_refused=True,
+    ),
+    Resource(
+        "deployments",
+        "deployment",
+        "Deployment",
+        "apps",
+        short_names=("deploy",),
+        categories=("all",),
+        subresources=("status", "scale"),
+        is_refused=True,
+    ),
+    Resource(
+        "replicasets",
+        "replicaset",
+        "ReplicaSet",
+        "apps",
+        short_names=("rs",),
+        categories=("all",),
+        subresources=("status", "scale"),
+        is_refused=True,
+    ),
+    Resource(
+        "daemonsets",
+        "daemonset",
+        "DaemonSet",
+        "apps",
+        short_names=("ds",),
+        categories=("all",),
+        subresources=("status",),
+        is_refused=True,
+    ),
+    Resource("jobs", "job", "Job", "batch", categories=("all",), subresources=("status",), is_refused=True),
+    Resource(
+        "cronjobs",
+        "cronjob",
+        "CronJob",
+        "batch",
+        short_names=("cj",),
+        categories=("all",),
+        subresources=("status",),
+        is_refused=True,
+    ),
+)
 
 RESOURCES: tuple[Resource, ...] = (
     Resource(
@@ -109,6 +201,11 @@ RESOURCES: tuple[Resource, ...] = (
         subresources=("status",),
     ),
     Resource("storageclasses", "storageclass", "StorageClass", "storage.k8s.io", namespaced=False, short_names=("sc",)),
+    Resource("leases", "lease", "Lease", "coordination.k8s.io"),
+    Resource("endpointslices", "endpointslice", "EndpointSlice", "discovery.k8s.io"),
+    Resource("events", "event", "Event", "events.k8s.io", short_names=("ev",), stored_as="events"),
+    *WITHOUT_EFFECT,
+    *REFUSED,
 )
 
 BY_NAME: dict[str, Resource] = {resource.name: resource for resource in RESOURCES}

@@ -11,7 +11,21 @@ from enum import StrEnum
 from functools import cache
 from typing import NamedTuple
 
-from localset.apis import configuration, kinds, poddisruptionbudgets, podstrategy, services, statefulsets, storage
+from localset.apis import (
+    classes,
+    configuration,
+    coordination,
+    events,
+    kinds,
+    networking,
+    poddisruptionbudgets,
+    podstrategy,
+    quotas,
+    rbac,
+    services,
+    statefulsets,
+    storage,
+)
 from localset.apis.resources import BY_NAME, Resource, find_by_kind
 from localset.apis.schema.types import check, patch_rules
 from localset.apis.strategy import Strategy
@@ -39,7 +53,7 @@ _STRATEGIES: dict[str, type[Strategy]] = {
     "namespaces": kinds.NamespaceStrategy,
     "nodes": kinds.NodeStrategy,
     "endpoints": kinds.EndpointsStrategy,
-    "events": kinds.EventStrategy,
+    "events": events.EventStrategy,
     "services": services.ServiceStrategy,
     "configmaps": configuration.ConfigMapStrategy,
     "secrets": configuration.SecretStrategy,
@@ -50,6 +64,22 @@ _STRATEGIES: dict[str, type[Strategy]] = {
     "statefulsets.apps": statefulsets.StatefulSetStrategy,
     "controllerrevisions.apps": kinds.ControllerRevisionStrategy,
     "poddisruptionbudgets.policy": poddisruptionbudgets.BudgetStrategy,
+    "leases.coordination.k8s.io": coordination.LeaseStrategy,
+    "endpointslices.discovery.k8s.io": coordination.EndpointSliceStrategy,
+    "roles.rbac.authorization.k8s.io": rbac.RoleStrategy,
+    "clusterroles.rbac.authorization.k8s.io": rbac.RoleStrategy,
+    "rolebindings.rbac.authorization.k8s.io": rbac.BindingStrategy,
+    "clusterrolebindings.rbac.authorization.k8s.io": rbac.BindingStrategy,
+    "networkpolicies.networking.k8s.io": networking.NetworkPolicyStrategy,
+    "ingresses.networking.k8s.io": networking.IngressStrategy,
+    "ingressclasses.networking.k8s.io": networking.IngressClassStrategy,
+    "priorityclasses.scheduling.k8s.io": classes.PriorityClassStrategy,
+    "runtimeclasses.node.k8s.io": classes.RuntimeClassStrategy,
+    "csidrivers.storage.k8s.io": classes.CSIDriverStrategy,
+    "resourcequotas": quotas.ResourceQuotaStrategy,
+    "limitranges": quotas.LimitRangeStrategy,
+    "podtemplates": quotas.PodTemplateStrategy,
+    "horizontalpodautoscalers.autoscaling": quotas.AutoscalerStrategy,
 }
 
 _DEFAULTS: dict[str, Callable[[Object], None]] = {
@@ -60,7 +90,21 @@ _DEFAULTS: dict[str, Callable[[Object], None]] = {
     "storageclasses.storage.k8s.io": storage.default_class,
     "pods": podstrategy.default_pod,
     "endpoints": kinds.default_endpoints,
-    "events": kinds.default_event,
+    "events": events.default_event,
+    "leases.coordination.k8s.io": coordination.default_lease,
+    "endpointslices.discovery.k8s.io": coordination.default_endpoint_slice,
+    "roles.rbac.authorization.k8s.io": rbac.default_role,
+    "clusterroles.rbac.authorization.k8s.io": rbac.default_role,
+    "rolebindings.rbac.authorization.k8s.io": rbac.default_binding,
+    "clusterrolebindings.rbac.authorization.k8s.io": rbac.default_binding,
+    "networkpolicies.networking.k8s.io": networking.default_network_policy,
+    "ingressclasses.networking.k8s.io": networking.default_ingress_class,
+    "priorityclasses.scheduling.k8s.io": classes.default_priority_class,
+    "csidrivers.storage.k8s.io": classes.default_csi_driver,
+    "resourcequotas": quotas.default_resource_quota,
+    "limitranges": quotas.default_limit_range,
+    "podtemplates": quotas.default_template,
+    "horizontalpodautoscalers.autoscaling": quotas.default_autoscaler,
 }
 
 
@@ -82,6 +126,9 @@ def decode(resource: Resource, version: str, obj: Object, validation: FieldValid
         )
     decoded = checked.object
     decoded.setdefault("metadata", {})
+    if resource.stored_as:
+        events.to_core(decoded)
+        resource = BY_NAME[resource.stored_as]
     _default(resource, version, decoded)
     if resource.kind == "PodDisruptionBudget":
         poddisruptionbudgets.to_storage(decoded, version)
@@ -138,8 +185,10 @@ def default(resource: Resource, obj: Object) -> Object:
 
 def encode(resource: Resource, version: str, obj: Object) -> Object:
     """Return `obj`, which is stored, in `version`; the very same object when that is the storage version."""
-    if version == resource.storage_version:
+    if resource.is_stored_in(version):
         return obj
+    if resource.stored_as:
+        return {**events.from_core(obj), "apiVersion": resource.api_version(version)}
     encoded: Object = copy_of(obj)
     encoded["apiVersion"] = resource.api_version(version)
     if resource.kind == "PodDisruptionBudget":

@@ -3,7 +3,10 @@
 The registry calls it with private copies, in this order: prepare_*, then validate*. Pure.
 """
 
+from typing import Any
+
 from localset.apis.resources import Resource
+from localset.apis.without_effect import warning_of
 from localset.machinery.errors import Cause, bad_value, too_long
 from localset.machinery.metadata import Object, copy_of, labels_of, name_of
 from localset.machinery.names import dns1123_subdomain, label_value, qualified_name
@@ -47,7 +50,11 @@ class Strategy:
                 new.pop("status", None)
         if self.counts_generation:
             before = old["metadata"].get("generation", 1)
-            new["metadata"]["generation"] = before + 1 if new.get("spec") != old.get("spec") else before
+            new["metadata"]["generation"] = before + 1 if self.content(new) != self.content(old) else before
+
+    def content(self, obj: Object) -> Any:
+        """Return what the generation counts the changes of."""
+        return obj.get("spec")
 
     def prepare_status_update(self, new: Object, old: Object) -> None:
         """Keep everything of the stored object but status (and resourceVersion, which is the caller's wish)."""
@@ -93,9 +100,9 @@ class Strategy:
         return []
 
     def warnings(self, obj: Object) -> list[str]:
-        """Return what the writer should know: fields that have no effect here."""
+        """Return what the writer should know: fields that have no effect here, or that the whole kind has none."""
         del obj
-        return []
+        return warning_of(self.resource.kind)
 
 
 def metadata_causes(obj: Object, path: str = "metadata") -> list[Cause]:

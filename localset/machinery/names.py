@@ -127,6 +127,13 @@ def env_var_name(text: str) -> list[str]:
     return [] if re.fullmatch(_ENV_VAR_NAME, text) else [_ENV_VAR_NAME_TEXT]
 
 
+def path_segment(text: str) -> list[str]:
+    """Return what is wrong with a name that only has to fit into a URL's path (roles and their bindings)."""
+    if text in (".", ".."):
+        return [f"may not be '{text}'"]
+    return [f"may not contain '{mark}'" for mark in ("/", "%") if mark in text]
+
+
 def port_name(text: str) -> list[str]:
     """Return what is wrong with the name of a port (IANA service name: 15 characters, one letter at least)."""
     found = [] if len(text.encode()) <= 15 else ["must be no more than 15 characters"]

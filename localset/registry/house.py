@@ -83,9 +83,14 @@ class House:
         record = self._store.get(Key(self.resource(resource).name, namespace, name))
         return record.object if record is not None else None
 
+    def stored(self, name: str) -> Resource:
+        """Return the resource that holds the objects of `name`: itself, unless it shows another's."""
+        found = self.resource(name)
+        return self.resource(found.stored_as) if found.stored_as else found
+
     async def get(self, resource: str, namespace: str, name: str) -> Object:
         """Return one object; 404 when absent."""
-        return self._writing.current(self.resource(resource).name, namespace, name).object
+        return self._writing.current(self.stored(resource).name, namespace, name).object
 
     async def list(
         self, resource: str, namespace: str = "", *, label_selector: str = "", field_selector: str = ""
@@ -143,7 +148,7 @@ class House:
         field_selector: str = "",
     ) -> AsyncGenerator[WatchEvent, None]:
         """Yield changes after `resource_version`, for ever; 410 when it is no longer held or the reader is too slow."""
-        selection = selection_of(self.resource(resource).name, namespace, label_selector, field_selector)
+        selection = selection_of(self.resource(resource), namespace, label_selector, field_selector)
         return watch_events(self._store, selection, resource_version)
 
     def _page(
@@ -155,7 +160,7 @@ class House:
         limit: int = 0,
         continue_token: str = "",
     ) -> Page:
-        selection = selection_of(self.resource(resource).name, namespace, label_selector, field_selector)
+        selection = selection_of(self.resource(resource), namespace, label_selector, field_selector)
         return page_of(self._store, selection, limit, continue_token)
 
     async def _patch_special(  # noqa: PLR0913 - a PATCH's coordinates

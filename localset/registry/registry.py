@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from localset.apis import scheme
 from localset.apis.resources import Resource
+from localset.apis.without_effect import content_of
 from localset.client.client import DeleteOptions, PatchType
 from localset.machinery.errors import StatusError, bad_request
 from localset.machinery.metadata import Object, copy_of, name_of, namespace_of
@@ -85,7 +86,7 @@ class Registry(House):
         """Decode, default, admit, validate, store a new object."""
         found = self.resource(resource)
         new, warnings = self._decode(found, namespace, obj, version, options)
-        stored = await self._writing.create(found, new, is_dry_run=options.dry_run)
+        stored = await self._writing.create(self.stored(resource), new, is_dry_run=options.dry_run)
         return self._written(found, version, stored, warnings)
 
     async def write_update(  # noqa: PLR0913, PLR0917 - a request's coordinates
@@ -106,19 +107,21 @@ class Registry(House):
         if name_of(new) != name:
             why = f"the name of the object ({name_of(new)}) does not match the name on the URL ({name})"
             raise bad_request(why)
-        is_absent = not self._store_has(found, namespace, name)
-        if is_absent and not subresource and scheme.strategy_of(found.name).creates_on_update:
-            stored = await self._writing.create(found, new, is_dry_run=options.dry_run)
+        holder = self.stored(resource)
+        is_absent = not self._store_has(holder, namespace, name)
+        if is_absent and not subresource and scheme.strategy_of(holder.name).creates_on_update:
+            stored = await self._writing.create(holder, new, is_dry_run=options.dry_run)
             return self._written(found, version, stored, warnings)
+        before: list[Object] = []
+
+        def change(old: Object) -> Object:
+            before[:] = [old]
+            return finalized(old, new) if subresource == "finalize" else new
+
         stored = await self._writing.update(
-            found,
-            namespace,
-            name,
-            (lambda old: finalized(old, new)) if subresource == "finalize" else (lambda _: new),
-            subresource=subresource,
-            is_dry_run=options.dry_run,
+            holder, namespace, name, change, subresource=subresource, is_dry_run=options.dry_run
         )
-        return self._written(found, version, stored, warnings)
+        return self._written(found, version, stored, warnings, *before)
 
     async def write_patch(  # noqa: PLR0913, PLR0917 - a request's coordinates
         self,
@@ -140,8 +143,10 @@ class Registry(House):
             )
             return Written(answer if subresource == "scale" else _encode(found, version, answer), [])
         warnings: list[str] = []
+        before: list[Object] = []
 
         def change(old: Object) -> Object:
+            before[:] = [old]
             document = apply_patch(found, version, scheme.encode(found, version, old), patch, patch_type)
             new, found_warnings = self._decode(found, namespace, document, version, options)
             if name_of(new) != name:
@@ -151,9 +156,9 @@ class Registry(House):
             return new
 
         stored = await self._writing.update(
-            found, namespace, name, change, subresource=subresource, is_dry_run=options.dry_run
+            self.stored(resource), namespace, name, change, subresource=subresource, is_dry_run=options.dry_run
         )
-        return self._written(found, version, stored, warnings)
+        return self._written(found, version, stored, warnings, *before)
 
     async def write_scale(
         self, resource: str, namespace: str, name: str, scale: Any, version: str, options: WriteOptions
@@ -186,8 +191,14 @@ class Registry(House):
             metadata["namespace"] = namespace
         return new, decoded.warnings
 
-    def _written(self, found: Resource, version: str, stored: Object, warnings: list[str]) -> Written:
-        return Written(_encode(found, version, stored), [*warnings, *scheme.strategy_of(found.name).warnings(stored)])
+    def _written(
+        self, found: Resource, version: str, stored: Object, warnings: list[str], before: Object | None = None
+    ) -> Written:
+        """Answer a write. What has no effect here is said once: when it is made, and when its content changes."""
+        told = list(warnings)
+        if before is None or content_of(before) != content_of(stored):
+            told += scheme.strategy_of(found.name).warnings(stored)
+        return Written(_encode(found, version, stored), told)
 
     # Deleting in a version
 
@@ -197,7 +208,7 @@ class Registry(House):
         """Delete; return the Status or the object, as the kind answers (kube-api.md 4.4)."""
         found = self.resource(resource)
         options = with_version_default(found.name, version, delete_options)
-        obj, is_gone = await self._writing.delete(found, namespace, name, options)
+        obj, is_gone = await self._writing.delete(self.stored(resource), namespace, name, options)
         if is_gone and found.name not in ANSWERED_WITH_OBJECT:
             return success_status(found.plural, found.group, obj)
         return _encode(found, version, obj)
@@ -218,7 +229,9 @@ class Registry(House):
         items = []
         for record in page.records:
             try:
-                obj, _ = await self._writing.delete(found, namespace_of(record.object), name_of(record.object), options)
+                obj, _ = await self._writing.delete(
+                    self.stored(resource), namespace_of(record.object), name_of(record.object), options
+                )
             except StatusError as error:
                 if error.reason != "NotFound":
                     raise
@@ -228,7 +241,7 @@ class Registry(House):
 
 
 def _encode(found: Resource, version: str, obj: Object) -> Object:
-    return obj if version == found.storage_version else scheme.encode(found, version, obj)
+    return obj if found.is_stored_in(version) else scheme.encode(found, version, obj)
 
 
 def _list_object(found: Resource, version: str, metadata: Object, items: list[Object]) -> Object:

@@ -6,10 +6,14 @@ autoscaling/v1 Scale, and the Scale of apps/v1beta1 and v1beta2, whose selector 
 
 from typing import Any
 
+from localset.apis.resources import REFUSED
 from localset.machinery.errors import Cause, StatusError, bad_request, bad_value, invalid
 from localset.machinery.metadata import Object, name_of
 
-RESOURCES = frozenset({"statefulsets.apps"})
+RESOURCES = frozenset(
+    {"statefulsets.apps", *(resource.name for resource in REFUSED if "scale" in resource.subresources)}
+)
+"""Those of refused kinds are never found: their Scale is a 404 that names the object."""
 
 
 def scale_of(obj: Object, version: str) -> Object:

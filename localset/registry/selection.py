@@ -6,6 +6,7 @@ Compiled once per request, then asked per object. Pure; used by reading and watc
 from dataclasses import dataclass
 
 from localset.apis import fields as api_fields
+from localset.apis.resources import Resource
 from localset.machinery.errors import StatusError, bad_request
 from localset.machinery.fields import parse_field_selector
 from localset.machinery.labels import Selector, parse_selector
@@ -14,12 +15,16 @@ from localset.machinery.metadata import Object, labels_of
 
 @dataclass(frozen=True)
 class Selection:
-    """What a request selects. `name` is set when a field selector pins it: then one lookup replaces a scan."""
+    """What a request selects. `name` is set when a field selector pins it: then one lookup replaces a scan.
+
+    `resource` holds the objects, `words` is the one whose field names are used.
+    """
 
     resource: str
     namespace: str
     labels: Selector | None
     fields: tuple[tuple[str, str, str], ...]
+    words: str = ""
 
     @property
     def is_everything(self) -> bool:
@@ -39,20 +44,20 @@ class Selection:
         if self.labels is not None and not self.labels.matches(labels_of(obj)):
             return False
         for path, operator, value in self.fields:
-            found = api_fields.field_value(self.resource, obj, path)
+            found = api_fields.field_value(self.words, obj, path)
             if (found == value) is (operator == "!="):
                 return False
         return True
 
 
-def selection_of(resource: str, namespace: str, label_selector: str, field_selector: str) -> Selection:
+def selection_of(resource: Resource, namespace: str, label_selector: str, field_selector: str) -> Selection:
     """Compile the selectors; StatusError 400 for a bad one or an unknown field."""
     labels = parse_selector(label_selector) if label_selector else None
     fields = tuple(parse_field_selector(field_selector)) if field_selector else ()
     for path, _, _ in fields:
-        if api_fields.field_value(resource, {"metadata": {}}, path) is None:
-            raise bad_request(api_fields.refusal(resource, path))
-    return Selection(resource, namespace, labels, fields)
+        if api_fields.field_value(resource.name, {"metadata": {}}, path) is None:
+            raise bad_request(api_fields.refusal(resource.name, path))
+    return Selection(resource.stored_as or resource.name, namespace, labels, fields, resource.name)
 
 
 def parse_version(text: str) -> int:

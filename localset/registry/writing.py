@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 
 from localset.apis.resources import Resource
 from localset.apis.scheme import strategy_of
+from localset.apis.workloads import refusal_of
 from localset.base.clock import Clock, rfc3339
 from localset.client.client import DeleteOptions
 from localset.machinery.errors import (
@@ -75,6 +76,8 @@ class Writing:
     async def create(self, resource: Resource, obj: Object, *, is_dry_run: bool = False) -> Object:
         """Create from the private, defaulted `obj`; return the stored object, or the one that would have been."""
         metadata = _metadata_of(obj)
+        if resource.is_refused:
+            raise refusal_of(resource, name_of(obj))
         if metadata.get("resourceVersion") and not is_dry_run:
             raise StatusError(500, "", "resourceVersion should not be set on objects to be created")
         self._name(resource, obj)
@@ -152,6 +155,8 @@ class Writing:
         Subresources: "" (status is kept), "status" (spec is kept), "finalize" (a namespace's finalizers), "binding"
         (a Pod's node).
         """
+        if resource.is_refused:
+            raise refusal_of(resource, name)
         key = Key(resource.name, namespace, name)
         async with self._locked(key):
             record = self.current(*key)

@@ -120,4 +120,4 @@ async def test_concurrent_patches_without_version_all_apply(registry):
 
 async def test_an_unknown_resource_is_not_found(registry):
     with pytest.raises(StatusError, match="could not find the requested resource"):
-        await registry.list("deployments.apps")
+        await registry.list("widgets.example.com")

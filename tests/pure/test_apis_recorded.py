@@ -50,7 +50,9 @@ def resource_at(path: str) -> tuple[Resource, str] | None:
     if match is None:
         return None
     found = [r for r in RESOURCES if (r.group, r.plural) == (match["group"] or "", match["plural"])]
-    return (found[0], match["version"]) if found and match["version"] in found[0].versions else None
+    if not found or found[0].is_refused or match["version"] not in found[0].versions:
+        return None
+    return found[0], match["version"]
 
 
 def creates() -> list[Any]:

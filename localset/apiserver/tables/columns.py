@@ -90,3 +90,20 @@ def name(obj: Object) -> str:
 def labels_text(labels: Mapping[str, str] | None) -> str:
     """Return `a=1,b=2` sorted by key, `<none>` when empty."""
     return ",".join(f"{k}={v}" for k, v in sorted(labels.items())) if labels else NONE
+
+
+def more_text(texts: list[str], most: int, *, separator: str = ",", empty: str = UNSET) -> str:
+    """Return the first `most` texts joined, with ` + N more...` for the rest."""
+    shown = separator.join(texts[:most]) or empty
+    return f"{shown} + {len(texts) - most} more..." if len(texts) > most else shown
+
+
+def selector_text(selector: Mapping[str, Any]) -> str:
+    """Return a LabelSelector as `a=b,c in (d,e),!f`, `<none>` when it selects everything."""
+    terms = [f"{key}={value}" for key, value in sorted(part(selector, "matchLabels").items())]
+    for expression in items(selector, "matchExpressions"):
+        key, operator = expression.get("key", ""), expression.get("operator")
+        values = ",".join(sorted(items(expression, "values")))
+        forms = {"In": f"{key} in ({values})", "NotIn": f"{key} notin ({values})", "DoesNotExist": f"!{key}"}
+        terms.append(forms.get(str(operator), key))
+    return ",".join(terms) or NONE

@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Any
 
+from localset.apis.events import OLD_WORDS
 from localset.apiserver.tables.columns import Column, Printer, name, part, since, wide
 from localset.machinery.metadata import Object
 
@@ -21,7 +22,7 @@ def _source(obj: Object) -> str:
 
 def _event(obj: Object, now: datetime) -> list[Any]:
     first = since(obj.get("firstTimestamp") or obj.get("eventTime"), now)
-    last = since(obj["lastTimestamp"], now) if obj.get("lastTimestamp") else first
+    last = since(obj.get("lastTimestamp"), now) if obj.get("lastTimestamp") else first
     count = obj.get("count") or 1
     series = obj.get("series")
     if series:
@@ -42,20 +43,24 @@ def _event(obj: Object, now: datetime) -> list[Any]:
     ]
 
 
+def _newer_event(obj: Object, now: datetime) -> list[Any]:
+    """Read an events.k8s.io Event, which says the same in other words."""
+    return _event({OLD_WORDS.get(field, field): value for field, value in obj.items()}, now)
+
+
+_COLUMNS = (
+    Column("Last Seen", description="Time since it happened last."),
+    Column("Type"),
+    Column("Reason"),
+    Column("Object", description="What it is about."),
+    wide("Subobject"),
+    wide("Source"),
+    Column("Message"),
+    wide("First Seen"),
+    wide("Count"),
+    Column("Name", format="name", priority=1),
+)
 PRINTERS = {
-    "events": Printer(
-        (
-            Column("Last Seen", description="Time since it happened last."),
-            Column("Type"),
-            Column("Reason"),
-            Column("Object", description="What it is about."),
-            wide("Subobject"),
-            wide("Source"),
-            Column("Message"),
-            wide("First Seen"),
-            wide("Count"),
-            Column("Name", format="name", priority=1),
-        ),
-        _event,
-    )
+    "events": Printer(_COLUMNS, _event),
+    "events.events.k8s.io": Printer(_COLUMNS, _newer_event),
 }

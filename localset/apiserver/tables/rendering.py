@@ -6,7 +6,7 @@ Called by `presentation` for answers and watch events. Pure: `now` is handed in,
 from datetime import datetime
 from typing import Any
 
-from localset.apiserver.tables import cluster, events, pods, services, storage, workloads
+from localset.apiserver.tables import cluster, events, pods, policies, refused, services, storage, workloads
 from localset.apiserver.tables.columns import AGE, NAME, Printer, age, name
 from localset.machinery.metadata import Object
 
@@ -17,6 +17,8 @@ PRINTERS: dict[str, Printer] = {
     **storage.PRINTERS,
     **cluster.PRINTERS,
     **events.PRINTERS,
+    **policies.PRINTERS,
+    **refused.PRINTERS,
 }
 FALLBACK = Printer((NAME, AGE), lambda obj, now: [name(obj), age(obj, now)])
 META_GROUP = "meta.k8s.io"

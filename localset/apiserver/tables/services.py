@@ -1,4 +1,4 @@
-"""Rows of Service and Endpoints."""
+"""Rows of Service, Endpoints and EndpointSlice."""
 
 from datetime import datetime
 from typing import Any
@@ -12,6 +12,7 @@ from localset.apiserver.tables.columns import (
     age,
     items,
     labels_text,
+    more_text,
     name,
     part,
     wide,
@@ -67,10 +68,19 @@ def _endpoint_texts(obj: Object) -> list[str]:
 
 def _endpoints(obj: Object, now: datetime) -> list[Any]:
     texts = _endpoint_texts(obj)
-    shown = ",".join(texts[:SHOWN_ENDPOINTS]) or NONE
-    if len(texts) > SHOWN_ENDPOINTS:
-        shown += f" + {len(texts) - SHOWN_ENDPOINTS} more..."
-    return [name(obj), shown, age(obj, now)]
+    return [name(obj), more_text(texts, SHOWN_ENDPOINTS, empty=NONE), age(obj, now)]
+
+
+def _endpoint_slice(obj: Object, now: datetime) -> list[Any]:
+    ports = [str(p["port"] if p.get("port") is not None else p.get("name") or "*") for p in items(obj, "ports")]
+    addresses = [str(address) for endpoint in items(obj, "endpoints") for address in items(endpoint, "addresses")]
+    return [
+        name(obj),
+        obj.get("addressType") or "",
+        more_text(ports, SHOWN_ENDPOINTS),
+        more_text(addresses, SHOWN_ENDPOINTS),
+        age(obj, now),
+    ]
 
 
 PRINTERS = {
@@ -87,4 +97,7 @@ PRINTERS = {
         _service,
     ),
     "endpoints": Printer((NAME, Column("Endpoints", description="Ready addresses with their ports."), AGE), _endpoints),
+    "endpointslices.discovery.k8s.io": Printer(
+        (NAME, Column("AddressType"), Column("Ports"), Column("Endpoints"), AGE), _endpoint_slice
+    ),
 }

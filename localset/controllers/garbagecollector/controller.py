@@ -40,6 +40,7 @@ log = logging.getLogger(__name__)
 WORKERS = 10
 UNTRACKED = frozenset({"events", "nodes"})
 """Resources that own nothing and are owned by nothing here: events are many, nodes have heartbeats."""
+TRACKED = tuple(r for r in RESOURCES if r.name not in UNTRACKED and not r.is_refused and not r.stored_as)
 
 
 class Item(NamedTuple):
@@ -57,7 +58,7 @@ class GarbageCollector:
     def __init__(self, client: Client, clock: Clock, informers: InformerFactory) -> None:
         """Take the shared informers of all tracked resources; nothing runs before `start`."""
         self._client = client
-        self._informers = {r.name: informers.of(r.name) for r in RESOURCES if r.name not in UNTRACKED}
+        self._informers = {r.name: informers.of(r.name) for r in TRACKED}
         for informer in self._informers.values():
             informer.add_index("owner", _index_by_owner)
         self._known: dict[str, Item] = {}
@@ -169,7 +170,7 @@ class GarbageCollector:
 
     async def _state_of(self, item: Item, reference: Object) -> OwnerState:
         resource = find_by_kind(str(reference.get("apiVersion")), str(reference.get("kind")))
-        if resource is None or resource.name in UNTRACKED or (resource.namespaced and not item.namespace):
+        if resource is None or resource not in TRACKED or (resource.namespaced and not item.namespace):
             return OwnerState.SOLID
         owner = await self._find_owner(resource, item, reference)
         if owner is None:

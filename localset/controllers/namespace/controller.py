@@ -24,7 +24,7 @@ from localset.machinery.metadata import (
 )
 
 WORKERS = 2
-NAMESPACED = tuple(resource for resource in RESOURCES if resource.namespaced)
+NAMESPACED = tuple(r for r in RESOURCES if r.namespaced and not r.is_refused and not r.stored_as)
 FOLLOWED = tuple(resource for resource in NAMESPACED if resource.name != "events")
 """Events are many, and go at once when deleted: their end need not be watched for."""
 ROOT_CA = "kube-root-ca.crt"

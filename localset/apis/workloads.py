@@ -1,0 +1,24 @@
+"""Workloads that localset does not run: their kinds are readable and empty, each write says what to use instead. Pure.
+
+Listed in discovery so that clients that ask for all kinds (`get all`, dashboards, helm) find what they expect. The
+registry asks before it looks at anything else of a write.
+"""
+
+from localset.apis.resources import Resource
+from localset.machinery.errors import Cause, StatusError, invalid
+
+_SETS = "write it as a StatefulSet (apps/v1) with the same selector and template and a serviceName"
+INSTEAD: dict[str, str] = {
+    "Deployment": _SETS,
+    "ReplicaSet": _SETS,
+    "ReplicationController": _SETS,
+    "DaemonSet": "write it as a StatefulSet (apps/v1) with one replica, since there is one machine",
+    "Job": "write its template as a Pod with restartPolicy Never or OnFailure",
+    "CronJob": "let cron or a systemd timer of this machine create a Pod with restartPolicy Never",
+}
+
+
+def refusal_of(resource: Resource, name: str) -> StatusError:
+    """Return the 422 for a write of a refused kind."""
+    why = f'Unsupported value: "{resource.kind}": localset runs StatefulSets and Pods: {INSTEAD[resource.kind]}'
+    return invalid(resource.kind, resource.group, name, [Cause("FieldValueNotSupported", why, "kind")])
