@@ -59,6 +59,10 @@ class PodStreams(Protocol):
         """Yield log bytes; refusals (wrong container, nothing to show) are raised before the first chunk."""
         ...
 
+    def require_running(self, pod: Object, container: str) -> None:
+        """Refuse a container that is not of the Pod, must be named, or does not run."""
+        ...
+
     async def execute(self, pod: Object, container: str, command: list[str], *, stdin: bool, tty: bool) -> Session:
         """Start `command` in the container."""
         ...

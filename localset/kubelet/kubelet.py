@@ -310,6 +310,10 @@ class Kubelet:
         """See `client.streams.PodStreams`."""
         return self._streams.logs(pod, options)
 
+    def require_running(self, pod: Object, container: str) -> None:
+        """See `client.streams.PodStreams`."""
+        self._streams.require_running(pod, container)
+
     async def execute(self, pod: Object, container: str, command: list[str], *, stdin: bool, tty: bool) -> Session:
         """See `client.streams.PodStreams`."""
         return await self._streams.execute(pod, container, command, stdin=stdin, tty=tty)

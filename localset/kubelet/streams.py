@@ -4,20 +4,24 @@ apiserver calls it through the protocol in `client.streams`. Following a log wak
 while somebody follows, on a stat every 100 ms. Refusals are raised before the first byte.
 """
 
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TypeVar
 
 from localset.base.clock import Clock, parse_rfc3339
 from localset.client.streams import LogOptions, Session
+from localset.kubelet.keeper_runtime import KeeperError
 from localset.kubelet.logs import LogLine, LogReader, render, select
 from localset.kubelet.records import ContainerRecord, containers_of
 from localset.kubelet.runtime import Runtime
 from localset.kubelet.starter import PodFiles, Surroundings
+from localset.kubelet.status import TERMINAL_PHASES
 from localset.kubelet.worker import PodWorker
 from localset.machinery.errors import StatusError, bad_request
 from localset.machinery.metadata import Object, annotations_of, name_of, namespace_of, uid_of
 
+_T = TypeVar("_T")
 FOLLOW_SECONDS = 0.1
 _CHUNK_LIMIT = 64 * 1024
 _DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
@@ -107,17 +111,22 @@ class Streams:
         _, record = self._record(pod, container)
         return record is None or record.run_id != run_id or not record.is_running
 
+    def require_running(self, pod: Object, container: str) -> None:
+        """Refuse a container that is not of the Pod, must be named, or does not run."""
+        self._running(pod, container)
+
     async def execute(self, pod: Object, container: str, command: list[str], *, stdin: bool, tty: bool) -> Session:
         """Start a command in a running container."""
         name, record, surroundings = self._running(pod, container)
         if not command:
             raise bad_request(f'you must specify at least one command for the container "{name}"')
-        return await self._runtime.open_exec(surroundings.exec_spec(record.run_id, command, tty=tty), stdin=stdin)
+        spec = surroundings.exec_spec(record.run_id, command, tty=tty)
+        return await _session(self._runtime.open_exec(spec, stdin=stdin))
 
     async def attach(self, pod: Object, container: str, *, stdin: bool, tty: bool) -> Session:
         """Connect to the container's own process; 400 when it has neither stdin nor tty."""
         name, record, _ = self._running(pod, container)
-        session = await self._runtime.attach(record.run_id)
+        session = await _session(self._runtime.attach(record.run_id))
         if session is None:
             text = f'container "{name}" in pod "{name_of(pod)}" was started without stdin or tty: nothing to attach to'
             raise bad_request(text)
@@ -128,9 +137,19 @@ class Streams:
         worker, record = self._record(pod, name)
         surroundings = worker.surroundings_of(name) if worker is not None else None
         if record is None or surroundings is None or not record.is_running:
-            where = f"{name_of(pod)}_{namespace_of(pod)}"
-            raise StatusError(500, "InternalError", f'container not found ("{name}") in pod {where}')
+            phase = (pod.get("status") or {}).get("phase")
+            if phase in TERMINAL_PHASES:
+                raise bad_request(f"cannot exec into a container in a completed pod; current phase is {phase}")
+            raise bad_request(f'container not found ("{name}") in pod {name_of(pod)}_{namespace_of(pod)}')
         return name, record, surroundings
+
+
+async def _session(opening: Awaitable[_T]) -> _T:
+    """Return what is opened; a keeper that cannot is told to the client, not to the log."""
+    try:
+        return await opening
+    except (KeeperError, OSError) as error:
+        raise StatusError(500, "InternalError", str(error)) from error
 
 
 class _Output:

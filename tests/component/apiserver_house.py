@@ -68,9 +68,11 @@ class TestStreams:
         if options.follow:
             await asyncio.Event().wait()
 
-    async def execute(self, pod: Object, container: str, command: list[str], *, stdin: bool, tty: bool) -> EchoSession:
+    def require_running(self, pod: Object, container: str) -> None:
         if container == "zz":
             raise bad_request(f"container zz is not valid for pod {pod['metadata']['name']}")
+
+    async def execute(self, pod: Object, container: str, command: list[str], *, stdin: bool, tty: bool) -> EchoSession:
         self.sessions.append(EchoSession(int(command[1]) if len(command) > 1 else 0))
         return self.sessions[-1]
 
