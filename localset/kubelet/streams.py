@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from localset.base.clock import Clock, parse_rfc3339
 from localset.client.streams import LogOptions, Session
-from localset.kubelet.keeper_runtime import KeeperError
+from localset.kubelet.keeper_launch import KeeperError
 from localset.kubelet.logs import LogLine, LogReader, render, select
 from localset.kubelet.records import ContainerRecord, containers_of
 from localset.kubelet.runtime import Runtime
