@@ -33,6 +33,11 @@ class Resource:
     """Readable and always empty: `apis/workloads.py` says what a writer should use instead."""
 
     @property
+    def is_built_in(self) -> bool:
+        """Tell whether the kind is one of Kubernetes' own rather than a custom resource."""
+        return self.name in BY_NAME
+
+    @property
     def storage_version(self) -> str:
         """Return the version that objects are stored in."""
         return self.storage or self.versions[0]

@@ -27,10 +27,12 @@ from localset.apis import (
     storage,
 )
 from localset.apis.resources import BY_NAME, Resource, find_by_kind
+from localset.apis.schema.shapes import shape_of as published_shape
 from localset.apis.schema.types import check, patch_rules
 from localset.apis.strategy import Strategy
 from localset.machinery.errors import bad_request
 from localset.machinery.metadata import Object, copy_of
+from localset.machinery.shapes import UNKNOWN, Shape
 from localset.machinery.strategic_patch import PatchSchema
 
 
@@ -201,3 +203,8 @@ def encode(resource: Resource, version: str, obj: Object) -> Object:
 def patch_schema(resource: Resource, version: str) -> PatchSchema:
     """Return the merge rules of a kind, for strategic merge patches."""
     return patch_rules(resource.group, version, resource.kind)
+
+
+def shape_of(resource: Resource, version: str) -> Shape:
+    """Return what server-side apply must know of a kind: which lists merge by what, what is owned as a whole."""
+    return published_shape(resource.group, version, resource.kind) or UNKNOWN

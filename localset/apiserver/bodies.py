@@ -121,15 +121,14 @@ def _require_kind(value: Object, api_version: str, kind: str) -> None:
         raise bad_request(f'{prefix}no kind "{kind}" is registered for version "{given_version}" at this URL')
 
 
-async def read_patch(request: web.Request) -> tuple[Any, PatchType]:
-    """Return (JSON value, type) of a PATCH body."""
-    patch_type = PatchType(media_type_of(request))
-    value, _ = decode(await read(request), JSON)
+def decode_patch(data: bytes, patch_type: PatchType) -> Any:
+    """Return the JSON value of a PATCH body that is not an apply; 400."""
+    value, _ = decode(data, JSON)
     if patch_type is PatchType.JSON and not isinstance(value, list):
         raise bad_request("a JSON patch must be a list of operations")
     if patch_type is not PatchType.JSON and not isinstance(value, dict):
         raise bad_request("the patch must be an object")
-    return value, patch_type
+    return value
 
 
 async def read_delete_options(request: web.Request) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
-from localset.apiserver import bodies, presentation, responses, watching
+from localset.apiserver import bodies, patches, presentation, responses, watching
 from localset.apiserver.house import HOUSE, House
 from localset.apiserver.negotiation import ITEM_FORMS, JSON, LIST_FORMS, Answer, Forms, choose
 from localset.apiserver.options import ListOptions, delete_options, list_options, write_options
@@ -181,26 +181,9 @@ async def patch(request: web.Request, match: Match) -> web.StreamResponse:
     """Answer PATCH on an item or on its status."""
     form = accepted(request, ITEM_FORMS)
     options = options_of(request)
-    if "force" in request.query:
-        cause = Cause("FieldValueForbidden", "Forbidden: may not be specified for non-apply patch", "force")
-        raise StatusError(
-            422,
-            "Invalid",
-            f'PatchOptions.meta.k8s.io "" is invalid: {cause.field}: {cause.message}',
-            {"group": "meta.k8s.io", "kind": "PatchOptions", "causes": [cause.to_json()]},
-        )
-    value, patch_type = await bodies.read_patch(request)
-    written = await request.app[HOUSE].registry.write_patch(
-        match.resource.name,
-        match.namespace,
-        match.name,
-        value,
-        patch_type,
-        match.version,
-        options,
-        subresource=match.subresource,
-    )
-    return await show(request, match, written.object, form, warnings=list(written.warnings))
+    written = await patches.write(request, match, options)
+    status = 201 if written.is_new else 200
+    return await show(request, match, written.object, form, status=status, warnings=written.warnings)
 
 
 async def delete(request: web.Request, match: Match) -> web.StreamResponse:

@@ -149,6 +149,7 @@ def write_options(query: Query, dry_run: list[str], user_agent: str, kind: str) 
         field_validation=FieldValidation(validation),
         field_manager=name,
         dry_run=is_dry_run(dry_run, kind),
+        force=boolean(query, "force"),
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from localset.apis.scheme import FieldValidation
-from localset.apiserver import bodies, objects, responses
+from localset.apiserver import bodies, objects, patches, responses
 from localset.apiserver.authentication import TOKENS
 from localset.apiserver.discovery import subresource_kind
 from localset.apiserver.house import HOUSE
@@ -47,18 +47,8 @@ async def scale(request: web.Request, match: Match) -> web.StreamResponse:
         )
         made = written.object
     else:
-        options = objects.options_of(request)
-        patch, patch_type = await bodies.read_patch(request)
-        written = await registry.write_patch(
-            match.resource.name,
-            match.namespace,
-            match.name,
-            patch,
-            patch_type,
-            match.version,
-            options,
-            subresource="scale",
-        )
+        written = await patches.write(request, match, objects.options_of(request))
+        warnings = written.warnings
         made = written.object
     return await objects.show(request, match, made, form, warnings=warnings)
 

@@ -17,6 +17,7 @@ from localset.base.clock import Clock
 from localset.client.client import DeleteOptions, ObjectList, PatchType, WatchEvent
 from localset.machinery.errors import StatusError, bad_request
 from localset.machinery.metadata import Object, copy_of, name_of, namespace_of
+from localset.machinery.ownership import Writer
 from localset.registry import eviction
 from localset.registry.listing import Page, page_of
 from localset.registry.patching import bound_to, finalized, patched, with_replicas
@@ -24,6 +25,7 @@ from localset.registry.scale import RESOURCES as SCALABLE
 from localset.registry.scale import scale_of
 from localset.registry.selection import selection_of
 from localset.registry.settings import RegistrySettings
+from localset.registry.tracking import track_update
 from localset.registry.watching import watch_events
 from localset.registry.writing import Writing
 from localset.store.records import Key
@@ -37,13 +39,16 @@ class WriteOptions:
     field_validation: FieldValidation = FieldValidation.STRICT
     field_manager: str = ""
     dry_run: bool = False
+    force: bool = False
+    """Apply only: take fields from whoever owns them."""
 
 
 class Patch(NamedTuple):
-    """A JSON value and how it is meant."""
+    """A JSON value and how it is meant; the writer when it came through the API's door."""
 
     value: Any
     type: PatchType
+    writer: Writer | None = None
 
 
 def check_scalable(resource: str) -> None:
@@ -179,24 +184,33 @@ class House:
             check_scalable(found.name)
 
             def rescale(old: Object) -> Object:
-                scale = patched(found, scale_of(old, version), *patch)
-                return with_replicas(old, scale)
+                scale = patched(found, scale_of(old, version), patch.value, patch.type)
+                return self._tracked(found, old, with_replicas(old, scale), patch)
 
-            stored = await self._writing.update(found, namespace, name, rescale, is_dry_run=is_dry_run)
+            stored = await self._writing.update(
+                found, namespace, name, rescale, is_dry_run=is_dry_run, is_tracked=patch.writer is not None
+            )
             return scale_of(stored, version)
         if subresource == "binding":
             old = await self.get(found.name, namespace, name)
-            target = patched(found, old, *patch)
+            target = patched(found, old, patch.value, patch.type)
             node = str((target.get("spec") or {}).get("nodeName") or "")
             return await self.bind_pod(namespace, name, node)
         return await self._writing.update(
             found,
             namespace,
             name,
-            lambda old: finalized(old, patched(found, old, *patch)),
+            lambda old: self._tracked(found, old, finalized(old, patched(found, old, patch.value, patch.type)), patch),
             subresource=subresource,
             is_dry_run=is_dry_run,
+            is_tracked=patch.writer is not None,
         )
+
+    @staticmethod
+    def _tracked(found: Resource, old: Object, new: Object, patch: Patch) -> Object:
+        if patch.writer is not None:
+            track_update(found, old, new, patch.writer)
+        return new
 
     # Pods
 

@@ -5,38 +5,31 @@ daemon come here; nothing above this floor may touch the store.
 """
 
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from localset.apis import scheme
 from localset.apis.resources import Resource
-from localset.apis.without_effect import content_of
 from localset.client.client import DeleteOptions, PatchType
 from localset.machinery.errors import StatusError, bad_request
-from localset.machinery.metadata import Object, copy_of, name_of, namespace_of
+from localset.machinery.metadata import Object, name_of, namespace_of
 from localset.registry.deletion import ANSWERED_WITH_OBJECT, success_status, with_version_default
-from localset.registry.house import SPECIAL, House, Patch, WriteOptions, check_scalable
+from localset.registry.door import Door, Written, encoded
+from localset.registry.house import SPECIAL, Patch, WriteOptions, check_scalable
 from localset.registry.listing import encoded_list, list_metadata
 from localset.registry.patching import apply_patch, finalized, with_replicas
 from localset.registry.scale import scale_of
 from localset.registry.settings import RegistrySettings
-from localset.store.records import Key
+from localset.registry.tracking import concerns_owners, track_update, without_owners
 
 __all__ = ["Registry", "RegistrySettings", "WriteOptions", "Written"]
 
 
-class Written(NamedTuple):
-    """The stored object in the request's version, and warnings for the client."""
-
-    object: Object
-    warnings: list[str]
-
-
-class Registry(House):
+class Registry(Door):
     """All objects of one installation, in every served version."""
 
     async def read(self, resource: str, namespace: str, name: str, version: str) -> Object:
         """Return one object in `version`."""
-        return _encode(self.resource(resource), version, await self.get(resource, namespace, name))
+        return encoded(self.resource(resource), version, await self.get(resource, namespace, name))
 
     async def read_list(  # noqa: PLR0913 - a request's coordinates
         self,
@@ -52,7 +45,7 @@ class Registry(House):
         """Return the List object in `version`: kind, apiVersion, metadata, items without kind and apiVersion."""
         found = self.resource(resource)
         page = self._page(resource, namespace, label_selector, field_selector, limit, continue_token)
-        items = [_encode(found, version, record.object) for record in page.records]
+        items = [encoded(found, version, record.object) for record in page.records]
         return _list_object(found, version, list_metadata(page), items)
 
     async def read_bytes(self, resource: str, namespace: str, name: str) -> bytes:
@@ -86,8 +79,7 @@ class Registry(House):
         """Decode, default, admit, validate, store a new object."""
         found = self.resource(resource)
         new, warnings = self._decode(found, namespace, obj, version, options)
-        stored = await self._writing.create(self.stored(resource), new, is_dry_run=options.dry_run)
-        return self._written(found, version, stored, warnings)
+        return await self._create(found, new, version, options, warnings)
 
     async def write_update(  # noqa: PLR0913, PLR0917 - a request's coordinates
         self,
@@ -110,16 +102,24 @@ class Registry(House):
         holder = self.stored(resource)
         is_absent = not self._store_has(holder, namespace, name)
         if is_absent and not subresource and scheme.strategy_of(holder.name).creates_on_update:
-            stored = await self._writing.create(holder, new, is_dry_run=options.dry_run)
-            return self._written(found, version, stored, warnings)
+            return await self._create(found, new, version, options, warnings)
+        writer = self._writer(found, version, options, subresource)
         before: list[Object] = []
 
         def change(old: Object) -> Object:
             before[:] = [old]
-            return finalized(old, new) if subresource == "finalize" else new
+            wanted = finalized(old, new) if subresource == "finalize" else new
+            track_update(found, old, wanted, writer)
+            return wanted
 
         stored = await self._writing.update(
-            holder, namespace, name, change, subresource=subresource, is_dry_run=options.dry_run
+            holder,
+            namespace,
+            name,
+            change,
+            subresource=subresource,
+            is_dry_run=options.dry_run,
+            is_tracked=True,
         )
         return self._written(found, version, stored, warnings, *before)
 
@@ -137,26 +137,36 @@ class Registry(House):
         """Apply `patch` to the newest state as `version` shows it, and store the result."""
         found = self.resource(resource)
         if subresource in SPECIAL:
-            how = Patch(patch, patch_type)
+            how = Patch(patch, patch_type, self._writer(found, version, options, subresource))
             answer = await self._patch_special(
                 found, namespace, name, how, version, subresource, is_dry_run=options.dry_run
             )
-            return Written(answer if subresource == "scale" else _encode(found, version, answer), [])
+            return Written(answer if subresource == "scale" else encoded(found, version, answer), [])
         warnings: list[str] = []
         before: list[Object] = []
+        writer = self._writer(found, version, options, subresource)
+        is_about_owners = concerns_owners(patch, patch_type)
 
         def change(old: Object) -> Object:
             before[:] = [old]
-            document = apply_patch(found, version, scheme.encode(found, version, old), patch, patch_type)
+            shown = scheme.encode(found, version, old if is_about_owners else without_owners(old))
+            document = apply_patch(found, version, shown, patch, patch_type)
             new, found_warnings = self._decode(found, namespace, document, version, options)
             if name_of(new) != name:
                 why = f"the name of the object ({name_of(new)}) does not match the name on the URL ({name})"
                 raise bad_request(why)
             warnings[:] = found_warnings
+            track_update(found, old, new, writer)
             return new
 
         stored = await self._writing.update(
-            self.stored(resource), namespace, name, change, subresource=subresource, is_dry_run=options.dry_run
+            self.stored(resource),
+            namespace,
+            name,
+            change,
+            subresource=subresource,
+            is_dry_run=options.dry_run,
+            is_tracked=True,
         )
         return self._written(found, version, stored, warnings, *before)
 
@@ -165,40 +175,16 @@ class Registry(House):
     ) -> Written:
         """Set spec.replicas from a Scale; an empty resourceVersion overwrites."""
         check_scalable(resource)
-        stored = await self._writing.update(
-            self.resource(resource),
-            namespace,
-            name,
-            lambda old: with_replicas(old, scale),
-            is_dry_run=options.dry_run,
-        )
+        found = self.resource(resource)
+        writer = self._writer(found, version, options, "scale")
+
+        def change(old: Object) -> Object:
+            new = with_replicas(old, scale)
+            track_update(found, old, new, writer)
+            return new
+
+        stored = await self._writing.update(found, namespace, name, change, is_dry_run=options.dry_run, is_tracked=True)
         return Written(scale_of(stored, version), [])
-
-    def _store_has(self, found: Resource, namespace: str, name: str) -> bool:
-        return self._store.get(Key(found.name, namespace, name)) is not None
-
-    def _decode(
-        self, found: Resource, namespace: str, obj: Object, version: str, options: WriteOptions
-    ) -> tuple[Object, list[str]]:
-        """Decode to a private storage-version object of `namespace`."""
-        decoded = scheme.decode(found, version, obj, options.field_validation)
-        new = copy_of(decoded.object)
-        metadata = new.setdefault("metadata", {})
-        if found.namespaced:
-            if metadata.get("namespace") not in {None, "", namespace}:
-                why = "the namespace of the provided object does not match the namespace sent on the request"
-                raise bad_request(why)
-            metadata["namespace"] = namespace
-        return new, decoded.warnings
-
-    def _written(
-        self, found: Resource, version: str, stored: Object, warnings: list[str], before: Object | None = None
-    ) -> Written:
-        """Answer a write. What has no effect here is said once: when it is made, and when its content changes."""
-        told = list(warnings)
-        if before is None or content_of(before) != content_of(stored):
-            told += scheme.strategy_of(found.name).warnings(stored)
-        return Written(_encode(found, version, stored), told)
 
     # Deleting in a version
 
@@ -211,7 +197,7 @@ class Registry(House):
         obj, is_gone = await self._writing.delete(self.stored(resource), namespace, name, options)
         if is_gone and found.name not in ANSWERED_WITH_OBJECT:
             return success_status(found.plural, found.group, obj)
-        return _encode(found, version, obj)
+        return encoded(found, version, obj)
 
     async def remove_collection(
         self,
@@ -236,12 +222,8 @@ class Registry(House):
                 if error.reason != "NotFound":
                     raise
             else:
-                items.append(_encode(found, version, obj))
+                items.append(encoded(found, version, obj))
         return _list_object(found, version, {"resourceVersion": self.resource_version}, items)
-
-
-def _encode(found: Resource, version: str, obj: Object) -> Object:
-    return obj if found.is_stored_in(version) else scheme.encode(found, version, obj)
 
 
 def _list_object(found: Resource, version: str, metadata: Object, items: list[Object]) -> Object:

@@ -9,6 +9,7 @@ import secrets
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 from localset.apis.resources import Resource
 from localset.apis.scheme import strategy_of
@@ -29,6 +30,7 @@ from localset.machinery.errors import (
     required,
 )
 from localset.machinery.metadata import Object, copy_of, name_of, namespace_of, version_of
+from localset.machinery.ownership import same_but_time
 from localset.registry.admission import Admission
 from localset.registry.deletion import (
     Fate,
@@ -50,7 +52,7 @@ from localset.store.records import (
 from localset.store.store import Store
 
 _SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"  # no vowels: no words by accident (apimachinery util/rand)
-_SERVER_FIELDS = ("selfLink", "managedFields", "deletionTimestamp", "deletionGracePeriodSeconds", "generation")
+_SERVER_FIELDS = ("selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "generation")
 _KEPT_FIELDS = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation")
 Change = Callable[[Object], Object]
 """Gives the wished new state (a private copy) for the newest stored one."""
@@ -73,8 +75,13 @@ class Writing:
             raise not_found(resource, name)
         return record
 
-    async def create(self, resource: Resource, obj: Object, *, is_dry_run: bool = False) -> Object:
-        """Create from the private, defaulted `obj`; return the stored object, or the one that would have been."""
+    async def create(
+        self, resource: Resource, obj: Object, *, is_dry_run: bool = False, is_tracked: bool = False
+    ) -> Object:
+        """Create from the private, defaulted `obj`; return the stored object, or the one that would have been.
+
+        Only a tracked write comes from the API's door and carries managedFields.
+        """
         metadata = _metadata_of(obj)
         if resource.is_refused:
             raise refusal_of(resource, name_of(obj))
@@ -82,7 +89,7 @@ class Writing:
             raise StatusError(500, "", "resourceVersion should not be set on objects to be created")
         self._name(resource, obj)
         metadata.pop("resourceVersion", None)
-        for field in _SERVER_FIELDS:
+        for field in _SERVER_FIELDS if is_tracked else (*_SERVER_FIELDS, "managedFields"):
             metadata.pop(field, None)
         metadata["uid"] = str(uuid.uuid4())
         metadata["creationTimestamp"] = rfc3339(self._clock.now())
@@ -139,7 +146,7 @@ class Writing:
                 if record is not None:
                     await self._store.remove(old, copy_of(record.object), record.revision)
 
-    async def update(
+    async def update(  # noqa: PLR0913 - a request's coordinates
         self,
         resource: Resource,
         namespace: str,
@@ -148,12 +155,13 @@ class Writing:
         *,
         subresource: str = "",
         is_dry_run: bool = False,
+        is_tracked: bool = False,
     ) -> Object:
         """Let `change` make the new state of the newest object and store it; return the stored object.
 
         Raises 404, 409 for a stale version or another uid, 422. A change that changes nothing is not stored.
         Subresources: "" (status is kept), "status" (spec is kept), "finalize" (a namespace's finalizers), "binding"
-        (a Pod's node).
+        (a Pod's node). What is not tracked leaves managedFields as they are.
         """
         if resource.is_refused:
             raise refusal_of(resource, name)
@@ -162,9 +170,10 @@ class Writing:
             record = self.current(*key)
             old = record.object
             new = change(old)
+            owners = (_metadata_of(new) if is_tracked else old["metadata"]).get("managedFields")
             self._prepare_update(resource, new, old, subresource)
-            # The version is no part of the comparison: a write that gives the stored object changes nothing.
-            if {**new, "metadata": {**new["metadata"], "resourceVersion": version_of(old)}} == old:
+            _set_owners(new, owners)
+            if _is_same(new, old):
                 return old
             if is_dry_run:
                 new["metadata"]["resourceVersion"] = version_of(old)
@@ -189,8 +198,7 @@ class Writing:
             why = "Invalid value: 0x0: must be specified for an update"
             cause = Cause("FieldValueInvalid", why, "metadata.resourceVersion")
             raise invalid(resource.kind, resource.group, name, [cause])
-        for field in ("selfLink", "managedFields"):
-            metadata.pop(field, None)
+        metadata.pop("selfLink", None)
         for field in (*_KEPT_FIELDS, "name", "namespace", "generateName"):
             if field in kept:
                 metadata[field] = kept[field]
@@ -251,6 +259,26 @@ def _metadata_of(obj: Object) -> Object:
     if not isinstance(metadata, dict):
         metadata = obj["metadata"] = {}
     return metadata
+
+
+def _set_owners(obj: Object, owners: Any) -> None:
+    """Set managedFields, whatever preparing the object has done with them."""
+    if owners:
+        obj["metadata"]["managedFields"] = owners
+    else:
+        obj["metadata"].pop("managedFields", None)
+
+
+def _is_same(new: Object, old: Object) -> bool:
+    """Tell whether a write gives the stored object: its version and the times of its owners do not count."""
+    kept = old["metadata"]
+    owners, version = kept.get("managedFields"), version_of(old)
+    metadata = {**new["metadata"], "resourceVersion": version}
+    if owners and metadata.get("managedFields"):
+        metadata["managedFields"] = owners
+    if {**new, "metadata": metadata} != old:
+        return False
+    return same_but_time(new["metadata"].get("managedFields"), owners)
 
 
 def ordered(resource: Resource, obj: Object) -> Object:

@@ -146,7 +146,7 @@ def test_a_broken_image_of_the_user_is_named_and_harms_no_other(tmp_path: Path) 
             "mounts[0].source: '/etc' must be a path inside",
         ),
         ("name: a\npatterns: [a]\nrequires: [{what: x}]", "requires[0].anyOf: is required"),
-        ("name: a\npatterns: [a]\nrequires: [{what: x, anyOf: [y], os: z}]", "requires[0].os: is not a key"),
+        ("name: a\npatterns: [a]\nrequires: [{what: x, anyOf: [v], os: z}]", "requires[0].os: is not a key"),
         ("name: a\npatterns: [a]\nhost: true\nscratch: [/x]", "host: an image that is the host has no mounts"),
         ("#" * 70_000, "is larger than 65536 bytes"),
         ("name: a\npatterns: " + "[" * 3000, "not valid YAML"),
