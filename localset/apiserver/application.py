@@ -127,6 +127,12 @@ async def _root(request: web.Request) -> web.StreamResponse:
     return await responses.answer(request, {"paths": _paths(request)})
 
 
+async def _health(request: web.Request) -> web.StreamResponse:
+    if health.is_known(request.path):
+        return await health.health(request)
+    return await _unknown(request, request.path)
+
+
 async def _unknown(request: web.Request, raw_path: str) -> web.StreamResponse:
     """Answer group and version discovery, and the three forms of 404 that clients know."""
     segments = [segment for segment in raw_path.split("/") if segment]
@@ -163,9 +169,9 @@ FIXED_ROUTES: tuple[FixedRoute, ...] = (
     FixedRoute("/api", discovery.core),
     FixedRoute("/apis", discovery.groups),
     FixedRoute("/version", health.version),
-    FixedRoute("/healthz", health.health, is_tree=True),
-    FixedRoute("/livez", health.health, is_tree=True),
-    FixedRoute("/readyz", health.health, is_tree=True),
+    FixedRoute("/healthz", _health, is_tree=True),
+    FixedRoute("/livez", _health, is_tree=True),
+    FixedRoute("/readyz", _health, is_tree=True),
     FixedRoute(control.PREFIX, control.handle, frozenset({"GET", "POST"}), is_tree=True, is_listed=False),
 )
 """Every path beside the route table's: the security tests walk through both, so nothing may be served elsewhere."""

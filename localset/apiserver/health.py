@@ -33,15 +33,26 @@ async def version(request: web.Request) -> web.StreamResponse:
     return await responses.answer(request, version_info())
 
 
+def _checks(path: str) -> tuple[str, list[str], list[str]]:
+    """Return (`livez`, the checks that it has, those that the path names)."""
+    kind, *rest = path.strip("/").split("/")
+    return kind, [*CHECKS, "shutdown"] if kind == "readyz" else list(CHECKS), rest
+
+
+def is_known(path: str) -> bool:
+    """Tell whether a path at or beneath `/livez` and its like names all checks, or one that there is."""
+    _, checks, rest = _checks(path)
+    return not rest or (len(rest) == 1 and rest[0] in checks)
+
+
 async def health(request: web.Request) -> web.StreamResponse:
-    """Answer `/healthz`, `/livez`, `/readyz`, with `?verbose` and `?exclude=`, and one check beneath each."""
-    kind, *rest = request.path.strip("/").split("/")
+    """Answer `/healthz`, `/livez`, `/readyz`, with `?verbose` and `?exclude=`, and one check beneath each.
+
+    The path `is_known`.
+    """
+    kind, checks, named = _checks(request.path)
     is_ending = request.app[HOUSE].open_streams.is_ending
-    checks = [*CHECKS, "shutdown"] if kind == "readyz" else list(CHECKS)
-    if rest:
-        if len(rest) > 1 or rest[0] not in checks:
-            return responses.page_not_found()
-        checks = rest
+    checks = named or checks
     excluded = set(request.query.getall("exclude", []))
     failed = [name for name in checks if name == "shutdown" and is_ending and name not in excluded]
     if not failed and "verbose" not in request.query:

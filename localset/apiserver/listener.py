@@ -167,8 +167,11 @@ class TlsListener:
         self._connections: Connections
         self._context: ssl.SSLContext
 
-    def bind(self, address: str, port: int) -> None:
-        """Take one more address; OSError when it is taken or not ours to take. Clients may come, and wait."""
+    def bind(self, address: str, port: int) -> int:
+        """Take one more address and return its port; OSError when it is taken or not ours to take.
+
+        Clients may come, and wait.
+        """
         if not address.startswith("127."):
             raise OSError(f"{address} is no loopback address")
         listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -181,6 +184,7 @@ class TlsListener:
             listening.close()
             raise
         self._sockets.append(listening)
+        return int(listening.getsockname()[1])
 
     def serve(self, server: web.Server, connections: Connections, context: ssl.SSLContext) -> None:
         """Begin to answer. The context may be given new certificates at any time."""

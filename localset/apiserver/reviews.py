@@ -82,7 +82,7 @@ def _access(identity: Identity, spec: Object, match: Match) -> Object:
 def _asked(spec: Object, match: Match) -> Attributes:
     resource, other = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
     if (resource is None) == (other is None):
-        shown = "null" if resource is None else '"…"'
+        shown = '"null"' if resource is None else '"…"'
         where = "spec.resourceAttributes" if resource is None else "spec.nonResourceAttributes"
         what = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
         if resource is not None:
