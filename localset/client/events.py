@@ -9,8 +9,7 @@ An event that cannot be written is dropped with a log line: events never hold up
 import asyncio
 import logging
 from collections import OrderedDict, deque
-from dataclasses import dataclass, field
-from typing import Any
+from typing import NamedTuple, TypeVar
 
 from localset.base.clock import Clock, rfc3339
 from localset.base.tasks import Tasks
@@ -28,19 +27,18 @@ REFILL_SECONDS = 300.0
 MESSAGE_LIMIT_BYTES = 1024
 FLUSH_SECONDS = 2.0
 
-_Key = tuple[str, ...]
+_Value = TypeVar("_Value")
+_Key = int  # the hash of what makes events alike: thousands are remembered, and a collision only merges two of them
 
 
-@dataclass
-class _Similar:
-    """Events that differ only in their message: which messages, since when (monotonic seconds)."""
+class _Similar(NamedTuple):
+    """Events that differ only in their message: since when (monotonic seconds), the hashes of which messages."""
 
     since: float
-    messages: set[str] = field(default_factory=set)
+    messages: tuple[int, ...] = ()
 
 
-@dataclass
-class _Bucket:
+class _Bucket(NamedTuple):
     tokens: float
     at: float
 
@@ -80,12 +78,13 @@ class EventRecorder:
         }
         message = message.encode()[:MESSAGE_LIMIT_BYTES].decode(errors="ignore")
         similar_key = (involved["uid"], involved["kind"], involved["namespace"], involved["name"], event_type, reason)
-        message, is_combined = self._combine(similar_key, message)
-        if not self._has_token(similar_key[:4]):
+        message, is_combined = self._combine(hash(similar_key), message)
+        if not self._has_token(hash(similar_key[:4])):
             log.debug("event of %s dropped, too many: %s %s", name_of(obj), reason, message)
             return
-        merge_key = (*similar_key, field_path, "" if is_combined else message)
-        self._queue.append({"key": merge_key, "involved": involved, "message": message, "at": self._clock.now()})
+        merge_key = hash((*similar_key, field_path, "" if is_combined else message))
+        entry = {"key": merge_key, "involved": involved, "type": event_type, "reason": reason, "message": message}
+        self._queue.append({**entry, "at": self._clock.now()})
         self._idle.clear()
         self._wakeup.set()
         if not len(self._tasks):
@@ -106,25 +105,20 @@ class EventRecorder:
         similar = self._similar.get(key)
         if similar is None or now - similar.since > SIMILAR_WINDOW_SECONDS:
             similar = _Similar(now)
-            _remember(self._similar, key, similar)
-        if len(similar.messages) <= SIMILAR_LIMIT:
-            similar.messages.add(message)
+        if len(similar.messages) <= SIMILAR_LIMIT and hash(message) not in similar.messages:
+            similar = similar._replace(messages=(*similar.messages, hash(message)))
+        _remember(self._similar, key, similar)
         if len(similar.messages) <= SIMILAR_LIMIT:
             return message, False
         return f"(combined from similar events): {message}", True
 
     def _has_token(self, key: _Key) -> bool:
         now = self._clock.monotonic()
-        bucket = self._buckets.get(key)
-        if bucket is None:
-            bucket = _Bucket(BURST, now)
-            _remember(self._buckets, key, bucket)
-        bucket.tokens = min(BURST, bucket.tokens + (now - bucket.at) / REFILL_SECONDS)
-        bucket.at = now
-        if bucket.tokens < 1:
-            return False
-        bucket.tokens -= 1
-        return True
+        bucket = self._buckets.get(key, _Bucket(BURST, now))
+        tokens = min(BURST, bucket.tokens + (now - bucket.at) / REFILL_SECONDS)
+        has_one = tokens >= 1
+        _remember(self._buckets, key, _Bucket(tokens - has_one, now))
+        return has_one
 
     async def _write_all(self) -> None:
         while True:
@@ -171,19 +165,19 @@ class EventRecorder:
             "kind": "Event",
             "metadata": {"name": f"{involved.get('name', '')[:230]}.{moment:x}", "namespace": namespace},
             "involvedObject": involved,
-            "reason": entry["key"][5],
+            "reason": entry["reason"],
             "message": entry["message"],
             "source": source,
             "firstTimestamp": stamp,
             "lastTimestamp": stamp,
             "count": 1,
-            "type": entry["key"][4],
+            "type": entry["type"],
             "reportingComponent": self._component,
             "reportingInstance": self._host,
         }
 
 
-def _remember(cache: OrderedDict[_Key, Any], key: _Key, value: Any) -> None:
+def _remember(cache: OrderedDict[_Key, _Value], key: _Key, value: _Value) -> None:
     cache[key] = value
     cache.move_to_end(key)
     while len(cache) > MAX_CACHED:

@@ -13,6 +13,28 @@ Uid = NewType("Uid", str)
 Name = NewType("Name", str)
 
 
+def sharing(new: Any, old: Any) -> Any:
+    """Return what equals `new` and takes its equal parts from `old`; `new` is used up.
+
+    For values that nobody changes any more: an object's next state, or its siblings of one template, then cost only
+    what is different about them.
+    """
+    if type(new) is not type(old):
+        return new  # NB: True == 1 and 1 == 1.0
+    if isinstance(new, dict):
+        for key, value in new.items():
+            if key in old:
+                new[key] = sharing(value, old[key])
+        is_same = len(new) == len(old) and all(key in old and value is old[key] for key, value in new.items())
+        return old if is_same and list(new) == list(old) else new
+    if isinstance(new, list):
+        for index, pair in enumerate(zip(new, old, strict=False)):
+            new[index] = sharing(*pair)
+        is_same = len(new) == len(old) and all(a is b for a, b in zip(new, old, strict=True))
+        return old if is_same else new
+    return old if new == old else new
+
+
 def copy_of(value: Any) -> Any:
     """Return a deep copy of a JSON value (5× faster than copy.deepcopy on a Pod)."""
     if isinstance(value, dict):

@@ -13,7 +13,7 @@ from localset.store.records import Change, ChangeKind, ExpiredError
 MAX_CHANGES = 4096
 MAX_BYTES = 4 * 1024 * 1024
 PARSED_CHANGES = 64
-"""So many of the newest changes keep their parsed objects; older ones keep only bytes."""
+"""So many of the newest changes keep their parsed objects; older ones keep only bytes, packed once superseded."""
 
 
 class History:
@@ -33,7 +33,7 @@ class History:
     def append(self, change: Change) -> None:
         """Take one committed change and wake all watchers."""
         self._changes.append(change)
-        self._bytes += len(change.record.data)
+        self._bytes += change.record.size
         if len(self._changes) - self._trimmed > PARSED_CHANGES:
             self._compact(self._changes[-PARSED_CHANGES - 1])
         while self._is_over_limit():
@@ -57,16 +57,22 @@ class History:
 
     def _drop_oldest(self) -> None:
         oldest = self._changes[self._trimmed]
-        self._bytes -= len(oldest.record.data)
+        self._bytes -= oldest.record.size
         self.floor = oldest.record.revision
         self._trimmed += 1
 
-    @staticmethod
-    def _compact(change: Change) -> None:
-        if change.previous is not None:
-            change.previous.forget_object()  # superseded by this very change: nobody else reads it any more
+    def _compact(self, change: Change) -> None:
+        past = [change.previous] if change.previous is not None else []  # superseded by this very change
         if change.kind is ChangeKind.DELETED:
-            change.record.forget_object()
+            past.append(change.record)
+        for record in past:
+            before = record.size
+            record.pack()
+            if record.revision > self.floor:
+                self._bytes += record.size - before
+        before = change.record.size
+        change.record.rest()
+        self._bytes += change.record.size - before
 
     def position_after(self, revision: int) -> int:
         """Return the position of the first change after `revision`; ExpiredError when some are no longer held."""

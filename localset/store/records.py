@@ -5,12 +5,17 @@ Used by the store's own modules and by the registry. Kind-blind: nothing here kn
 """
 
 import asyncio
+import sys
+import zlib
 from enum import StrEnum
 from typing import NamedTuple
 
 import orjson
 
-from localset.machinery.metadata import Object
+from localset.machinery.metadata import Object, sharing
+
+_WORTH_PACKING = 512
+_OWN_REFERENCES = 2  # the record's, and the one that asking makes
 
 
 class StoreError(Exception):
@@ -62,30 +67,66 @@ class ChangeKind(StrEnum):
 class Record:
     """One state of one object: its encoded bytes and, parsed on demand, the object. Shared: never change it."""
 
-    __slots__ = ("_object", "data", "revision")
+    __slots__ = ("_bytes", "_is_packed", "_object", "revision")
 
     def __init__(self, revision: int, data: bytes, obj: Object | None = None) -> None:
         """Hold `data`; `obj` is its parsed form when the caller has it already."""
         self.revision = revision
-        self.data = data
+        self._bytes = data
+        self._is_packed = False
         self._object = obj
+
+    @property
+    def data(self) -> bytes:
+        """Return the encoded object."""
+        return zlib.decompress(self._bytes) if self._is_packed else self._bytes
+
+    @property
+    def size(self) -> int:
+        """Return how many bytes its encoded form takes now."""
+        return len(self._bytes)
 
     @property
     def object(self) -> Object:
         """Return the parsed object."""
         if self._object is None:
-            self._object = orjson.loads(self.data)
+            if self._is_packed:
+                unpacked: Object = orjson.loads(self.data)
+                return unpacked  # the past is read once at most: nothing is gained by keeping it
+            self._object = orjson.loads(self._bytes)
         return self._object
 
-    def forget_object(self) -> None:
-        """Drop the parsed form, which is several times the size of the bytes; it is parsed again on demand."""
+    def share_with(self, obj: Object) -> None:
+        """Let `obj`, which nobody has seen yet, take the parts that are equal from this state."""
+        if self._object is not None:
+            sharing(obj, self._object)
+
+    def rest(self) -> None:
+        """Drop the parsed form, several times the size of the bytes, unless somebody shares it (an informer's cache).
+
+        What nobody shares is seldom read (events above all), so its bytes are packed as well.
+        """
+        if sys.getrefcount(self._object) <= _OWN_REFERENCES:
+            self.pack()
+
+    def pack(self) -> None:
+        """Keep a state that is hardly read any more in a fraction of its room; it is unpacked on demand."""
         self._object = None
+        if not self._is_packed and len(self._bytes) > _WORTH_PACKING:
+            self._bytes = zlib.compress(self._bytes, 1)
+            self._is_packed = True
 
     @staticmethod
-    def of(revision: int, obj: Object) -> "Record":
-        """Return the record of `obj`, which from now on belongs to the store; sets its resourceVersion."""
+    def of(revision: int, obj: Object, like: "Record | None" = None) -> "Record":
+        """Return the record of `obj`, which from now on belongs to the store; sets its resourceVersion.
+
+        `like`: its previous state, or a sibling; what is equal in both is kept once.
+        """
         obj["metadata"]["resourceVersion"] = str(revision)
-        return Record(revision, orjson.dumps(obj), obj)
+        if like is not None:
+            like.share_with(obj)
+        # NB: copied, because orjson leaves its result in the buffer it wrote into: 8 kB for a Pod of 2.5 kB.
+        return Record(revision, bytes(memoryview(orjson.dumps(obj))), obj)
 
 
 class Change(NamedTuple):

@@ -98,7 +98,7 @@ class Database:
         try:
             (revision,) = self._connection.execute("SELECT revision FROM counter").fetchone()
             rows = self._connection.execute("SELECT resource, namespace, name, revision, data FROM objects")
-            return revision, [(Key(*row[:3]), Record(row[3], row[4], orjson.loads(row[4]))) for row in rows]
+            return revision, [(Key(*row[:3]), Record(row[3], _checked(row[4]))) for row in rows]
         except (sqlite3.Error, orjson.JSONDecodeError, TypeError) as error:
             self._connection.close()
             raise _refusal(self._path, error) from error
@@ -195,6 +195,11 @@ class Database:
             log.warning("closing the database failed", exc_info=True)
 
 
+def _checked(data: bytes) -> bytes:
+    orjson.loads(data)  # a damaged row is found now and not at its first reader; few of them are read at once
+    return data
+
+
 def _is_no_space(error: Exception) -> bool:
     code = getattr(error, "sqlite_errorcode", 0) or 0
     return code & 0xFF == sqlite3.SQLITE_FULL
@@ -247,6 +252,7 @@ class Store:
         for key, record in rows:
             self._index.put(key, record)
         self._histories: dict[str, History] = {}
+        self._newest: dict[str, Record] = {}
         self._pending: dict[Key, asyncio.Future[Record]] = {}
         self._locks: dict[Key, tuple[asyncio.Lock, int]] = {}
         self._writer: Writer = writer(database.commit, self._deliver, database.close)
@@ -344,7 +350,9 @@ class Store:
         if key in self._pending:
             raise StaleError(key)
         self._revision += 1
-        change = Change(kind, key, Record.of(self._revision, obj), previous)
+        record = Record.of(self._revision, obj, previous or self._newest.get(key.resource))
+        self._newest[key.resource] = record
+        change = Change(kind, key, record, previous)
         future: asyncio.Future[Record] = asyncio.get_running_loop().create_future()
         self._pending[key] = future
         self._writer.submit(Operation(change, future))
