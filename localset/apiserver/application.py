@@ -16,6 +16,7 @@ from localset.apiserver import (
     health,
     logs,
     objects,
+    portforward,
     responses,
     reviews,
     sessions,
@@ -37,6 +38,7 @@ _STREAMS: dict[str, Callable[[web.Request, Match], Awaitable[web.StreamResponse]
     "log": logs.log,
     "exec": sessions.session,
     "attach": sessions.session,
+    "portforward": portforward.port_forward,
 }
 _OBJECT_SUBRESOURCES = {"status", "finalize"}
 

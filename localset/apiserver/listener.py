@@ -65,7 +65,9 @@ CONNECTIONS: web.AppKey[Connections] = web.AppKey("connections", Connections)
 def count_connections(server: web.Server, *, is_tls: bool) -> int:
     """Return how many open connections of the server came over TLS, or over the Unix socket."""
     transports = [protocol.transport for protocol in server.connections]
-    return sum(t is not None and (t.get_extra_info("ssl_object") is not None) is is_tls for t in transports)
+    # NB: a TLS transport that was closed twice has no extra info and raises; one that closes does not count.
+    open_ones = [t for t in transports if t is not None and not t.is_closing()]
+    return sum((t.get_extra_info("ssl_object") is not None) is is_tls for t in open_ones)
 
 
 def peer_uid(connection: socket.socket) -> int | None:

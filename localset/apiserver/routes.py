@@ -22,6 +22,7 @@ SUBRESOURCE_METHODS: dict[str, frozenset[str]] = {
     "log": frozenset({"GET"}),
     "exec": frozenset({"GET", "POST"}),
     "attach": frozenset({"GET", "POST"}),
+    "portforward": frozenset({"GET", "POST"}),
     "binding": frozenset({"POST"}),
     "eviction": frozenset({"POST"}),
     "token": frozenset({"POST"}),

@@ -30,6 +30,7 @@ class Stream:
         self._has_ended = False
         self._is_reset = False
         self._is_finished = False
+        self._is_discarded = False
 
     async def read(self) -> bytes:
         """Return what has come; b"" after the client's end of this stream, or when the stream or client has gone."""
@@ -71,10 +72,16 @@ class Stream:
             self.lose()
             await self._connection.send(spdy.reset_frame(self.number, status))
 
+    def discard(self) -> None:
+        """Say that nobody reads on: what is unread no longer holds the connection up."""
+        self._connection.note_read(self.drop_unread())
+
     def take(self, data: bytes, *, fin: bool) -> int:
         """Keep data of the client; return how much is new unread."""
         if self._has_ended:
             return 0
+        if self._is_discarded:
+            data = b""
         if data:
             self._pieces.append(data)
             self._unread += len(data)
@@ -89,7 +96,7 @@ class Stream:
 
     def drop_unread(self) -> int:
         """Throw away what nobody will read; return how much."""
-        dropped, self._unread = self._unread, 0
+        dropped, self._unread, self._is_discarded = self._unread, 0, True
         self._pieces.clear()
         return dropped
 

@@ -3,6 +3,7 @@
 They live here because apiserver and kubelet share a floor and must not know each other.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Protocol
@@ -57,6 +58,14 @@ class PodStreams(Protocol):
 
     def logs(self, pod: Object, options: LogOptions) -> AsyncGenerator[bytes, None]:
         """Yield log bytes; refusals (wrong container, nothing to show) are raised before the first chunk."""
+        ...
+
+    def require_reachable(self, pod: Object) -> None:
+        """Refuse a Pod that has no process to forward ports to."""
+        ...
+
+    async def dial(self, pod: Object, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Connect to a port of the Pod; OSError when it refuses or does not answer."""
         ...
 
     def require_running(self, pod: Object, container: str) -> None:

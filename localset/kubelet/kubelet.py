@@ -310,6 +310,14 @@ class Kubelet:
         """See `client.streams.PodStreams`."""
         return self._streams.logs(pod, options)
 
+    def require_reachable(self, pod: Object) -> None:
+        """See `client.streams.PodStreams`."""
+        self._streams.require_reachable(pod)
+
+    async def dial(self, pod: Object, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """See `client.streams.PodStreams`."""
+        return await self._streams.dial(pod, port)
+
     def require_running(self, pod: Object, container: str) -> None:
         """See `client.streams.PodStreams`."""
         self._streams.require_running(pod, container)

@@ -4,6 +4,9 @@ apiserver calls it through the protocol in `client.streams`. Following a log wak
 while somebody follows, on a stat every 100 ms. Refusals are raised before the first byte.
 """
 
+import asyncio
+import errno
+import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -22,6 +25,7 @@ from localset.machinery.errors import StatusError, bad_request
 from localset.machinery.metadata import Object, annotations_of, name_of, namespace_of, uid_of
 
 _T = TypeVar("_T")
+DIAL_SECONDS = 10.0
 FOLLOW_SECONDS = 0.1
 _CHUNK_LIMIT = 64 * 1024
 _DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
@@ -110,6 +114,29 @@ class Streams:
     def _is_over(self, pod: Object, container: str, run_id: str) -> bool:
         _, record = self._record(pod, container)
         return record is None or record.run_id != run_id or not record.is_running
+
+    def require_reachable(self, pod: Object) -> None:
+        """Refuse a Pod that has no process to forward ports to."""
+        self._address(pod)
+
+    def _address(self, pod: Object) -> str:
+        worker = self._find(uid_of(pod))
+        if worker is None or not worker.has_processes or not worker.address:
+            phase = (pod.get("status") or {}).get("phase") or "Pending"
+            raise bad_request(f"unable to forward port because pod is not running. Current status={phase}")
+        return worker.address
+
+    async def dial(self, pod: Object, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Connect to a port of the Pod; OSError when it refuses or does not answer."""
+        address = self._address(pod)
+        try:
+            async with asyncio.timeout(DIAL_SECONDS):
+                return await asyncio.open_connection(address, port)
+        except TimeoutError as error:
+            raise OSError(errno.ETIMEDOUT, f"dial tcp {address}:{port}: i/o timeout") from error
+        except OSError as error:
+            why = os.strerror(error.errno).lower() if error.errno else str(error)
+            raise OSError(error.errno, f"dial tcp {address}:{port}: connect: {why}") from error
 
     def require_running(self, pod: Object, container: str) -> None:
         """Refuse a container that is not of the Pod, must be named, or does not run."""

@@ -168,6 +168,11 @@ class PodWorker:
         return next((record for record in self.records.values() if record.run_id == run_id), None)
 
     @property
+    def address(self) -> str:
+        """Return the Pod's address, "" before it has one."""
+        return self._address
+
+    @property
     def has_processes(self) -> bool:
         """Tell whether any process of the Pod may live."""
         return any(record.is_running for record in self.records.values())

@@ -68,6 +68,13 @@ class TestStreams:
         if options.follow:
             await asyncio.Event().wait()
 
+    def require_reachable(self, pod: Object) -> None:
+        if pod["metadata"]["name"] == "dead":
+            raise bad_request("unable to forward port because pod is not running. Current status=Pending")
+
+    async def dial(self, pod: Object, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection("127.0.0.1", port)
+
     def require_running(self, pod: Object, container: str) -> None:
         if container == "zz":
             raise bad_request(f"container zz is not valid for pod {pod['metadata']['name']}")

@@ -3,15 +3,53 @@
 import asyncio
 from pathlib import Path
 
+import aiohttp
+
 from localset.apiserver import spdy
+
+
+class Raw:
+    """A plain connection."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    async def read(self) -> bytes:
+        return await self.reader.read(65536)
+
+    async def write(self, data: bytes) -> None:
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def aclose(self) -> None:
+        self.writer.close()
+        await self.writer.wait_closed()
+
+
+class Tunnelled:
+    """Inside the binary messages of a WebSocket, cut where no frame ends."""
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self.socket = socket
+
+    async def read(self) -> bytes:
+        message = await self.socket.receive()
+        return message.data if message.type is aiohttp.WSMsgType.BINARY else b""
+
+    async def write(self, data: bytes) -> None:
+        await self.socket.send_bytes(data[:5])
+        await self.socket.send_bytes(data[5:])
+
+    async def aclose(self) -> None:
+        await self.socket.close()
 
 
 class SpdyClient:
     """One upgraded connection to the server of a test."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head: bytes) -> None:
-        self.reader = reader
-        self.writer = writer
+    def __init__(self, connection: "Raw | Tunnelled", head: bytes) -> None:
+        self.connection = connection
         self.head = head.decode()
         self.status = int(head.split()[1])
         self.received: dict[int, bytearray] = {}
@@ -33,20 +71,27 @@ class SpdyClient:
             f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n"
             f"{offers}Content-Length: 0\r\n\r\n".encode()
         )
-        return cls(reader, writer, await reader.readuntil(b"\r\n\r\n"))
+        return cls(Raw(reader, writer), await reader.readuntil(b"\r\n\r\n"))
 
-    def open(self, **headers: str) -> int:
+    @classmethod
+    async def tunnel(cls, session: aiohttp.ClientSession, path: str, protocol: str) -> "SpdyClient":
+        """Ask for a WebSocket that carries SPDY."""
+        socket = await session.ws_connect(path, protocols=(protocol,))
+        assert socket.protocol == protocol
+        return cls(Tunnelled(socket), b"HTTP/1.1 101")
+
+    async def open(self, **headers: str) -> int:
         """Open a stream and return its number."""
         number, self._next = self._next, self._next + 2
-        self.writer.write(self._encoder.syn_stream(number, headers))
+        await self.connection.write(self._encoder.syn_stream(number, headers))
         return number
 
-    def send(self, stream: int, data: bytes, *, fin: bool = False) -> None:
-        self.writer.write(spdy.data_frame(stream, data, fin=fin))
+    async def send(self, stream: int, data: bytes, *, fin: bool = False) -> None:
+        await self.connection.write(spdy.data_frame(stream, data, fin=fin))
 
     async def read(self) -> None:
         """Take in what has come; sets `is_closed` at the end of the connection."""
-        data = await self.reader.read(65536)
+        data = await self.connection.read()
         self.is_closed = not data
         for frame in self._decoder.feed(data):
             if isinstance(frame, spdy.Data):
@@ -65,5 +110,4 @@ class SpdyClient:
             await self.read()
 
     async def aclose(self) -> None:
-        self.writer.close()
-        await self.writer.wait_closed()
+        await self.connection.aclose()

@@ -40,11 +40,11 @@ async def test_a_command_gets_its_input_and_tells_how_it_ended(house: House, met
         client = await start(house, query, method=method)
         assert client.status == 101
         assert "X-Stream-Protocol-Version: v5.channel.k8s.io" in client.head
-        error, stdin, stdout, stderr = (client.open(streamtype=t) for t in ("error", "stdin", "stdout", "stderr"))
-        client.send(stdin, b"hello")
-        client.send(stdin, b"", fin=True)
+        error, stdin, stdout, stderr = [await client.open(streamtype=t) for t in ("error", "stdin", "stdout", "stderr")]
+        await client.send(stdin, b"hello")
+        await client.send(stdin, b"", fin=True)
         await client.read_until_finished(error, stdin, stdout, stderr)
-        client.writer.write(spdy.goaway_frame(0))
+        await client.connection.write(spdy.goaway_frame(0))
         while not client.is_closed:
             await client.read()
         await client.aclose()
@@ -60,8 +60,8 @@ async def test_old_protocols_tell_the_end_in_words(house: House, protocol: str, 
     async with asyncio.timeout(5):
         client = await start(house, f"exec?command=cat&command={code}&stdin=1&stdout=1", protocol)
         assert f"X-Stream-Protocol-Version: {protocol}" in client.head
-        error, stdin, stdout = (client.open(streamtype=t) for t in ("error", "stdin", "stdout"))
-        client.send(stdin, b"", fin=True)
+        error, stdin, stdout = [await client.open(streamtype=t) for t in ("error", "stdin", "stdout")]
+        await client.send(stdin, b"", fin=True)
         await client.read_until_finished(error, stdout)
         await client.aclose()
     assert bytes(client.received[error]).startswith(text)
@@ -71,13 +71,13 @@ async def test_old_protocols_tell_the_end_in_words(house: House, protocol: str, 
 async def test_a_terminal_has_its_size_and_one_output(house: House) -> None:
     async with asyncio.timeout(5):
         client = await start(house, "exec?command=cat&stdin=1&stdout=1&stderr=1&tty=1")
-        error, stdin, stdout, resize = (client.open(streamtype=t) for t in ("error", "stdin", "stdout", "resize"))
-        client.send(resize, b'{"Width":120,"Hei')
-        client.send(resize, b'ght":40}\n{"Width":0,"Height":0}\n{"Width":80,"Height":24}\n')
-        client.send(stdin, b"x")
+        error, stdin, stdout, resize = [await client.open(streamtype=t) for t in ("error", "stdin", "stdout", "resize")]
+        await client.send(resize, b'{"Width":120,"Hei')
+        await client.send(resize, b'ght":40}\n{"Width":0,"Height":0}\n{"Width":80,"Height":24}\n')
+        await client.send(stdin, b"x")
         while not client.received.get(stdout):
             await client.read()
-        client.send(stdin, b"", fin=True)
+        await client.send(stdin, b"", fin=True)
         await client.read_until_finished(error)
         await client.aclose()
     assert house.streams.sessions[0].sizes in ([(120, 40), (80, 24)], [(80, 24)])
@@ -87,8 +87,8 @@ async def test_a_client_that_hangs_up_ends_its_session(house: House) -> None:
     async with asyncio.timeout(5):
         client = await start(house, "attach?stdin=1&stdout=1")
         for kind in ("error", "stdin", "stdout"):
-            client.open(streamtype=kind)
-        client.send(3, b"x")
+            await client.open(streamtype=kind)
+        await client.send(3, b"x")
         while not client.received.get(5):
             await client.read()
         await client.aclose()
@@ -98,8 +98,8 @@ async def test_a_client_that_hangs_up_ends_its_session(house: House) -> None:
 async def test_pings_come_back_and_unknown_streams_are_refused(house: House) -> None:
     async with asyncio.timeout(5):
         client = await start(house, "exec?command=cat&stdin=1&stdout=1")
-        client.writer.write(spdy.ping_frame(7))
-        unknown = client.open(streamtype="stderr")
+        await client.connection.write(spdy.ping_frame(7))
+        unknown = await client.open(streamtype="stderr")
         while not (client.pings and client.reset):
             await client.read()
         await client.aclose()
@@ -109,7 +109,7 @@ async def test_pings_come_back_and_unknown_streams_are_refused(house: House) -> 
 async def test_bytes_that_are_no_spdy_end_the_connection(house: House) -> None:
     async with asyncio.timeout(5):
         client = await start(house, "exec?command=cat&stdin=1&stdout=1")
-        client.writer.write(b"\x80\x09 no SPDY of version 3 at all")
+        await client.connection.write(b"\x80\x09 no SPDY of version 3 at all")
         while not client.is_closed:
             await client.read()
         await client.aclose()
@@ -132,8 +132,10 @@ async def test_refusals_come_before_the_upgrade(house: House) -> None:
 async def test_the_connection_serves_on_after_a_refused_upgrade(house: House) -> None:
     client = await start(house, "exec?stdout=1")
     assert client.status == 400
-    client.writer.write(b"GET /version HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-    rest = await client.reader.read()
+    await client.connection.write(b"GET /version HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    rest = b""
+    while piece := await client.connection.read():
+        rest += piece
     await client.aclose()
     assert b"gitVersion" in rest
 
@@ -141,7 +143,7 @@ async def test_the_connection_serves_on_after_a_refused_upgrade(house: House) ->
 async def test_shutdown_ends_open_sessions_and_says_why(house: House) -> None:
     async with asyncio.timeout(10):
         client = await start(house, "exec?command=cat&stdin=1&stdout=1")
-        error, _, _ = (client.open(streamtype=t) for t in ("error", "stdin", "stdout"))
+        error, _, _ = [await client.open(streamtype=t) for t in ("error", "stdin", "stdout")]
         while len(client.replied) < 3:
             await client.read()
         closing = asyncio.ensure_future(house.listener.aclose())
