@@ -12,13 +12,16 @@ from localset.apiserver.house import HOUSE
 SCHEMA_MINOR = 37
 CHECKS = ("ping", "store")
 
+GIT_VERSION = f"v1.{SCHEMA_MINOR}.0+localset.{__version__}"
+"""What `/version` and the Node say: one value for the whole house (design 3.15)."""
+
 
 def version_info() -> dict[str, str]:
     """Return the body of `/version`; the minor is the bundled schema's (design 3.15)."""
     return {
         "major": "1",
         "minor": str(SCHEMA_MINOR),
-        "gitVersion": f"v1.{SCHEMA_MINOR}.0+localset.{__version__}",
+        "gitVersion": GIT_VERSION,
         "gitCommit": "",
         "gitTreeState": "clean",
         "buildDate": "1970-01-01T00:00:00Z",

@@ -17,6 +17,7 @@ from typing import Any
 
 from localset import __version__
 from localset.apiserver.application import make_application
+from localset.apiserver.health import GIT_VERSION
 from localset.apiserver.listener import CONNECTIONS, UnixListener
 from localset.apiserver.tokens import Tokens
 from localset.base.clock import SystemClock
@@ -201,7 +202,7 @@ class Daemon:
             home=os.environ.get("HOME", "/"),
             language=os.environ.get("LANG", "C.UTF-8"),
             time_zone=os.environ.get("TZ", "UTC"),
-            version=f"v1.37.0+localset.{__version__}",
+            version=GIT_VERSION,
             user_id=os.getuid(),
         )
         catalogue = Catalogue(self._settings.data_directory / "images")

@@ -78,7 +78,7 @@ def node_status(settings: KubeletSettings, stored: Object, now: str, capacity: d
             "bootID": boot_id(),
             "kernelVersion": platform.release(),
             "osImage": f"{platform.system()} {platform.release()}",
-            "containerRuntimeVersion": f"localset://{settings.version.lstrip('v')}",
+            "containerRuntimeVersion": f"localset://{settings.version.partition('+localset.')[2]}",
             "kubeletVersion": settings.version,
             "kubeProxyVersion": settings.version,
             "operatingSystem": system,
