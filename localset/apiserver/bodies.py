@@ -1,7 +1,7 @@
 """Request bodies: which types are taken, how large, how long they may take, and what they must be.
 
 The Content-Type is judged before a byte is read (reliability.md B1); decoding is `machinery.decoding`, shared with
-the CLI.
+the CLI, and `machinery.protobuf`, loaded at the first such body.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from typing import Any
 from aiohttp import web
 
 from localset.apis.scheme import FieldValidation
-from localset.apiserver.negotiation import JSON, YAML, parse_media_type
+from localset.apiserver.negotiation import JSON, PROTOBUF, YAML, parse_media_type
 from localset.client.client import PatchType
 from localset.machinery.decoding import DecodeError, decode_json
 from localset.machinery.errors import StatusError, bad_request
@@ -18,7 +18,7 @@ from localset.machinery.metadata import Object
 
 LIMIT_BYTES = 3 * 1024 * 1024
 READ_DEADLINE_SECONDS = 30.0
-BODY_TYPES = (JSON, YAML)
+BODY_TYPES = (JSON, YAML, PROTOBUF)
 PATCH_TYPES = tuple(t.value for t in PatchType)
 
 
@@ -65,8 +65,10 @@ async def read(request: web.Request) -> bytes:
 
 
 def decode(data: bytes, media_type: str) -> tuple[Any, list[str]]:
-    """Return (value, duplicate paths) of a body; 400 with the reason."""
+    """Return (value, duplicate paths) of a body; 400 with the reason, 415 for a kind that is not taken as protobuf."""
     try:
+        if media_type == PROTOBUF:
+            return _decode_protobuf(data), []
         if media_type != YAML:
             return decode_json(data)
         from localset.machinery.yaml_decoding import decode_yaml
@@ -77,6 +79,18 @@ def decode(data: bytes, media_type: str) -> tuple[Any, list[str]]:
     if len(documents) > 1:
         raise bad_request("the body of the request holds more than one YAML document")
     return (documents[0].value, documents[0].duplicates) if documents else (None, [])
+
+
+def _decode_protobuf(data: bytes) -> Object:
+    from localset.apis.schema import protobuf
+    from localset.machinery.protobuf import open_envelope
+
+    envelope = open_envelope(data)
+    if not envelope.kind:
+        raise DecodeError("the protobuf body does not say its kind")
+    if not protobuf.has_table(envelope.api_version, envelope.kind):
+        raise unsupported_media_type((JSON, YAML))
+    return protobuf.decode_envelope(envelope)
 
 
 async def read_object(
@@ -93,6 +107,8 @@ async def read_object(
     try:
         value, duplicates = decode(data, media_type_of(request))
     except StatusError as error:
+        if error.code == 415:
+            raise
         raise bad_request(f"{unrecognized}{error.message}") from error
     value = {} if value is None else value
     if not isinstance(value, dict):

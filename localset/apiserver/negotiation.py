@@ -10,6 +10,8 @@ from localset.machinery.errors import StatusError
 
 JSON = "application/json"
 YAML = "application/yaml"
+PROTOBUF = "application/vnd.kubernetes.protobuf"
+"""Taken in request bodies only; the answer is always JSON or YAML."""
 ANSWER_TYPES = (JSON, YAML)
 META_VERSIONS = ("v1", "v1beta1")
 DISCOVERY_VERSIONS = ("v2", "v2beta1")

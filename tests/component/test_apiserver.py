@@ -138,6 +138,9 @@ async def test_accept_is_answered_as_upstream_does(house: House, accept: str, st
     assert (await house.call("GET", CONFIG_MAPS, headers={"Accept": accept}))[0] == status
 
 
+PROTOBUF_CONFIG_MAP = b"k8s\0\x0a\x0f\x0a\x02v1\x12\x09ConfigMap\x12\x05\x0a\x03\x0a\x01a"
+
+
 @pytest.mark.parametrize(
     ("content_type", "body", "status"),
     [
@@ -145,7 +148,9 @@ async def test_accept_is_answered_as_upstream_does(house: House, accept: str, st
         ("application/json; charset=utf-8", b'{"metadata":{"name":"a"}}', 201),
         ("text/plain", b'{"metadata":{"name":"a"}}', 415),
         ("application/x-www-form-urlencoded", b"a=b", 415),
-        ("application/vnd.kubernetes.protobuf", b"k8s\0", 415),
+        ("application/vnd.kubernetes.protobuf", b"k8s\0", 400),
+        ("application/vnd.kubernetes.protobuf", PROTOBUF_CONFIG_MAP, 201),
+        ("application/vnd.kubernetes.protobuf", PROTOBUF_CONFIG_MAP.replace(b"ConfigMap", b"ConfigMop"), 415),
         ("application/json", b"", 400),
         ("application/json", b'{"apiVersion":"v1",', 400),
         ("application/json", b"[]", 400),
