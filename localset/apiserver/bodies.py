@@ -139,11 +139,18 @@ def _require_kind(value: Object, api_version: str, kind: str) -> None:
 
 def decode_patch(data: bytes, patch_type: PatchType) -> Any:
     """Return the JSON value of a PATCH body that is not an apply; 400."""
-    value, _ = decode(data, JSON)
-    if patch_type is PatchType.JSON and not isinstance(value, list):
-        raise bad_request("a JSON patch must be a list of operations")
-    if patch_type is not PatchType.JSON and not isinstance(value, dict):
-        raise bad_request("the patch must be an object")
+    prefix = "error decoding patch: " if patch_type is PatchType.MERGE else ""
+    try:
+        value, _ = decode_json(data)
+    except DecodeError as error:
+        why = str(error)
+        if patch_type is PatchType.STRATEGIC and why == "unexpected end of JSON input":
+            why = "unexpected EOF" if data.strip() else "EOF"
+        raise bad_request(prefix + why) from error
+    if not isinstance(value, list if patch_type is PatchType.JSON else dict):
+        kind = {dict: "object", list: "array", str: "string", bool: "bool"}.get(type(value), "number")
+        wanted = "jsonpatch.Patch" if patch_type is PatchType.JSON else "map[string]interface {}"
+        raise bad_request(f"{prefix}json: cannot unmarshal {kind} into Go value of type {wanted}")
     return value
 
 

@@ -174,7 +174,8 @@ async def update(request: web.Request, match: Match) -> web.StreamResponse:
     written = await request.app[HOUSE].registry.write_update(
         match.resource.name, match.namespace, match.name, obj, match.version, options, subresource=match.subresource
     )
-    return await show(request, match, written.object, form, warnings=[*told, *written.warnings])
+    warnings = [*told, *written.warnings]
+    return await show(request, match, written.object, form, status=201 if written.is_new else 200, warnings=warnings)
 
 
 async def patch(request: web.Request, match: Match) -> web.StreamResponse:

@@ -19,6 +19,7 @@ from localset.machinery.errors import (
     not_allowed,
     not_supported,
     raise_if,
+    too_long,
 )
 from localset.registry.registry import WriteOptions
 
@@ -124,7 +125,7 @@ def is_dry_run(values: list[str], kind: str) -> bool:
     """Return whether `dryRun` asks for a dry run; 422 for any other value than All."""
     if not values:
         return False
-    if values != ["All"]:
+    if set(values) != {"All"}:
         shown = "[]string{" + ", ".join(f'"{v}"' for v in values) + "}"
         cause = Cause("FieldValueNotSupported", f'Unsupported value: {shown}: supported values: "All"', "dryRun")
         raise invalid(kind, META_GROUP, "", [cause])
@@ -136,9 +137,12 @@ def write_options(query: Query, dry_run: list[str], user_agent: str, kind: str) 
     causes = []
     manager = query.get("fieldManager", "")
     if len(manager.encode()) > MAX_MANAGER_BYTES:
-        causes.append(Cause("FieldValueTooLong", "Too long: may not be more than 128 bytes", "fieldManager"))
-    elif not manager.isprintable():
-        causes.append(bad_value("fieldManager", manager, "should only contain printable characters"))
+        causes.append(too_long("fieldManager", MAX_MANAGER_BYTES))
+    causes += [
+        bad_value("fieldManager", manager, f"invalid character U+{ord(character):04X} (at position {position})")
+        for position, character in enumerate(manager)
+        if not character.isprintable()
+    ]
     validation = query.get("fieldValidation") or FieldValidation.WARN.value
     known = [v.value for v in FieldValidation]
     if validation not in known:

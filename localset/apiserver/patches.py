@@ -47,9 +47,7 @@ def _check_options(request: web.Request, patch_type: PatchType) -> None:
     elif "force" in request.query:
         causes.append(not_allowed("force", "may not be specified for non-apply patch"))
     if causes:
-        refusal = invalid("PatchOptions", "meta.k8s.io", "", causes)
-        del refusal.details["name"]
-        raise refusal
+        raise invalid("PatchOptions", "meta.k8s.io", "", causes)
 
 
 def _decode_config(data: bytes, validation: FieldValidation) -> tuple[dict[str, Any], list[str]]:

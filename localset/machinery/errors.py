@@ -127,10 +127,10 @@ def method_not_allowed() -> StatusError:
 
 def invalid(kind: str, group: str, name: str, causes: list[Cause]) -> StatusError:
     """422 with all causes at once; `details.kind` is the Kind, as upstream."""
-    texts = [f"{c.field}: {c.message}" for c in causes]
+    texts = list(dict.fromkeys(f"{c.field}: {c.message}" for c in causes))
     body = texts[0] if len(texts) == 1 else "[" + ", ".join(texts) + "]"
     full = f"{kind}.{group}" if group else kind
-    details: dict[str, Any] = {"name": name}
+    details: dict[str, Any] = {"name": name} if name else {}
     if group:
         details["group"] = group
     details["kind"] = kind
@@ -186,12 +186,25 @@ def go_quote(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        return '"' + "".join(_go_character(character) for character in value) + '"'
     if value is None:
         return "null"
     if isinstance(value, dict | list):
         return json.dumps(value, separators=(",", ":"), ensure_ascii=False, sort_keys=True)
     return str(value)
+
+
+_GO_ESCAPES = {"\\": "\\\\", '"': '\\"', "\a": "\\a", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r"} | {
+    "\t": "\\t",
+    "\v": "\\v",
+}
+
+
+def _go_character(character: str) -> str:
+    if character.isprintable() and character not in '\\"':
+        return character
+    code = ord(character)
+    return _GO_ESCAPES.get(character) or (f"\\x{code:02x}" if code < 0x80 else f"\\u{code:04x}")
 
 
 def missing(path: str, value: Any) -> Cause:

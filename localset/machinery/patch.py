@@ -23,6 +23,9 @@ __all__ = [
 
 _REJECTED = "the server rejected our request due to an error in our request"
 _MOST_OPERATIONS = 10_000
+_MOST_COPIED = 3 * 1024 * 1024
+"""Bytes that all `copy` and `move` operations together may carry: each copy may double the document."""
+_DEEPEST = 200
 
 
 # --- JSON patch (RFC 6902) -------------------------------------------------------------------------------------------
@@ -36,10 +39,14 @@ def apply_json_patch(doc: Any, ops: Any) -> Any:
         why = f"The allowed maximum operations in a JSON patch is {_MOST_OPERATIONS}, got {len(ops)}"
         raise StatusError(413, "RequestEntityTooLarge", why)
     root = [copy_of(doc)]  # a list around the document makes the path "" an ordinary place
+    copied = 0
     for op in ops:
         if not isinstance(op, dict):
             raise _rejected()
-        _apply_operation(root, op)
+        copied += _apply_operation(root, op)
+        if copied > _MOST_COPIED:
+            raise _rejected()
+    _measured(root[0])
     return root[0]
 
 
@@ -52,7 +59,27 @@ def _rejected() -> StatusError:
     return StatusError(422, "Invalid", _REJECTED)
 
 
-def _apply_operation(root: list[Any], op: dict[str, Any]) -> None:
+def _measured(value: Any) -> int:
+    """Return about how many bytes of JSON a value is; 422 when it is nested too deep for anybody to walk it."""
+    total = 0
+    waiting = [(value, 1)]
+    while waiting:
+        item, depth = waiting.pop()
+        if depth > _DEEPEST:
+            raise _rejected()
+        if isinstance(item, dict):
+            total += sum(len(key) + 4 for key in item) + 2
+            waiting += [(sub, depth + 1) for sub in item.values()]
+        elif isinstance(item, list):
+            total += len(item) + 2
+            waiting += [(sub, depth + 1) for sub in item]
+        else:
+            total += len(item) + 2 if isinstance(item, str) else 8
+    return total
+
+
+def _apply_operation(root: list[Any], op: dict[str, Any]) -> int:
+    """Perform one operation in place; return how many bytes it carried about."""
     name, steps = op.get("op"), _steps(op.get("path"))
     if name in ("add", "replace"):
         if "value" not in op:
@@ -65,21 +92,30 @@ def _apply_operation(root: list[Any], op: dict[str, Any]) -> None:
         if steps[: len(source)] == source and steps != source:
             raise _rejected()  # a value cannot move into itself
         value = _read(root, source)
+        size = _measured(value)
         if steps != source:
             _remove(root, source)
             _put(root, steps, value, is_replace=False)
+        return size
     elif name == "copy":
-        _put(root, steps, copy_of(_read(root, _steps(op.get("from")))), is_replace=False)
+        value = _read(root, _steps(op.get("from")))
+        size = _measured(value)
+        _put(root, steps, copy_of(value), is_replace=False)
+        return size
     elif name == "test":
         _test(root, steps, op.get("value"))
     else:
         raise _rejected()
+    return 0
 
 
 def _steps(pointer: Any) -> list[str]:
     if not isinstance(pointer, str) or (pointer and not pointer.startswith("/")):
         raise _rejected()
-    return [step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:]]
+    steps = [step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:]]
+    if len(steps) > _DEEPEST:
+        raise _rejected()
+    return steps
 
 
 def _index(step: str, length: int) -> int:

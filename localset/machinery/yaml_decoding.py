@@ -209,5 +209,6 @@ def decode_yaml(data: bytes) -> list[Document]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         why = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
-        raise DecodeError(str(why), mark.line + 1 if mark else 0) from error
+        last = data.count(b"\n") + 1  # the reader may stand behind it
+        raise DecodeError(str(why), min(mark.line + 1, last) if mark else 0) from error
     return composer.documents

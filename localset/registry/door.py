@@ -15,6 +15,7 @@ from localset.machinery.metadata import Object
 from localset.machinery.ownership import Writer
 from localset.registry.applying import applied, check_absent, check_config, created, scale_applied
 from localset.registry.house import House, WriteOptions, check_scalable
+from localset.registry.patching import check_same
 from localset.registry.scale import scale_of
 from localset.registry.tracking import set_owners, track_create, writer_of
 from localset.store.records import Key
@@ -31,6 +32,14 @@ class Written(NamedTuple):
 def encoded(resource: Resource, version: str, obj: Object) -> Object:
     """Return a stored object in a version; the very same one in the storage version."""
     return obj if resource.is_stored_in(version) else scheme.encode(resource, version, obj)
+
+
+def check_namespace(resource: Resource, obj: Object, namespace: str) -> None:
+    """Refuse an object of another namespace than the URL's: 400."""
+    metadata = obj.get("metadata")
+    given = metadata.get("namespace") if isinstance(metadata, dict) else None
+    if resource.namespaced and given not in {None, "", namespace}:
+        raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
 
 
 class Door(House):
@@ -82,8 +91,8 @@ class Door(House):
         def change(old: Object) -> Object:
             before[:] = [old]
             document, owners = applied(found, version, old, config, writer, force=options.force)
-            new, told = self._decode(found, namespace, document, version, options)
-            warnings[:] = told
+            new, warnings[:] = self._decode(found, namespace, document, version, options)
+            check_same(new, old, found)
             set_owners(new, owners)
             return new
 
@@ -141,12 +150,9 @@ class Door(House):
     ) -> tuple[Object, list[str]]:
         """Decode to a private storage-version object of `namespace`."""
         new, warnings = scheme.decode(found, version, obj, options.field_validation)
-        metadata = new.setdefault("metadata", {})
+        check_namespace(found, new, namespace)
         if found.namespaced:
-            if metadata.get("namespace") not in {None, "", namespace}:
-                why = "the namespace of the provided object does not match the namespace sent on the request"
-                raise bad_request(why)
-            metadata["namespace"] = namespace
+            new["metadata"]["namespace"] = namespace
         return new, warnings
 
     def _written(

@@ -4,17 +4,20 @@ Pure functions that registry hands to writing, which calls them with the newest 
 returns a private copy.
 """
 
+import json
 from typing import Any
 
 from localset.apis import scheme
 from localset.apis.resources import Resource
 from localset.base.clock import Clock, rfc3339
 from localset.client.client import PatchType
-from localset.machinery.errors import bad_request, conflict
+from localset.machinery.errors import StatusError, bad_request, bad_value, conflict, go_print, invalid
 from localset.machinery.metadata import Object, copy_of, name_of
 from localset.machinery.patch import apply_json_patch, apply_merge_patch
 from localset.machinery.strategic_patch import apply_strategic_patch
 from localset.registry.scale import wanted_replicas
+
+_MOST_SHOWN = 4096
 
 
 def apply_patch(resource: Resource, version: str, document: Object, patch: Any, patch_type: PatchType) -> Object:
@@ -25,9 +28,31 @@ def apply_patch(resource: Resource, version: str, document: Object, patch: Any, 
         result = apply_merge_patch(document, patch)
     else:
         result = apply_strategic_patch(document, patch, scheme.patch_schema(resource, version))
-    if not isinstance(result, dict) or not isinstance(result.get("metadata", {}), dict):
-        raise bad_request("the patch does not leave an object")
-    return result
+    if not isinstance(result, dict):
+        raise unusable(result, patch_type, patch, "the patch does not leave an object")
+    # What it is and in which version stands in the URL: a patch cannot change it.
+    return {**result, "apiVersion": document["apiVersion"], "kind": document["kind"]}
+
+
+def unusable(result: Any, patch_type: PatchType, patch: Any, why: str) -> StatusError:
+    """422 for a patch that leaves something which is no object of the kind."""
+    shown = go_print(patch) if patch_type is PatchType.STRATEGIC else json.dumps(result, separators=(",", ":"))
+    if len(shown) > _MOST_SHOWN:
+        shown = f"{shown[:_MOST_SHOWN]}…"
+    cause = bad_value("patch", shown, why)
+    why = f' "" is invalid: {cause.field}: {cause.message}'
+    return StatusError(422, "Invalid", why, {"causes": [cause.to_json()]})
+
+
+def check_same(new: Object, old: Object, resource: Resource) -> None:
+    """Refuse a patch that gives the object another name (400) or uid (422)."""
+    if name_of(new) != name_of(old):
+        why = f"the name of the object ({name_of(new)}) does not match the name on the URL ({name_of(old)})"
+        raise bad_request(why)
+    uid = new["metadata"].get("uid")
+    if uid and uid != old["metadata"].get("uid"):
+        cause = bad_value("metadata.uid", uid, "field is immutable")
+        raise invalid(resource.kind, resource.group, name_of(old), [cause, cause])  # upstream checks it twice
 
 
 def patched(resource: Resource, old: Object, patch: Any, patch_type: PatchType) -> Object:

@@ -13,10 +13,10 @@ from localset.client.client import DeleteOptions, PatchType
 from localset.machinery.errors import StatusError, bad_request
 from localset.machinery.metadata import Object, name_of, namespace_of
 from localset.registry.deletion import ANSWERED_WITH_OBJECT, success_status, with_version_default
-from localset.registry.door import Door, Written, encoded
+from localset.registry.door import Door, Written, check_namespace, encoded
 from localset.registry.house import SPECIAL, Patch, WriteOptions, check_scalable
 from localset.registry.listing import encoded_list, list_metadata
-from localset.registry.patching import apply_patch, finalized, with_replicas
+from localset.registry.patching import apply_patch, check_same, finalized, unusable, with_replicas
 from localset.registry.scale import scale_of
 from localset.registry.settings import RegistrySettings
 from localset.registry.tracking import concerns_owners, track_update, without_owners
@@ -102,6 +102,7 @@ class Registry(Door):
         holder = self.stored(resource)
         is_absent = not self._store_has(holder, namespace, name)
         if is_absent and not subresource and scheme.strategy_of(holder.name).creates_on_update:
+            new["metadata"].pop("resourceVersion", None)
             return await self._create(found, new, version, options, warnings)
         writer = self._writer(found, version, options, subresource)
         before: list[Object] = []
@@ -151,11 +152,8 @@ class Registry(Door):
             before[:] = [old]
             shown = scheme.encode(found, version, old if is_about_owners else without_owners(old))
             document = apply_patch(found, version, shown, patch, patch_type)
-            new, found_warnings = self._decode(found, namespace, document, version, options)
-            if name_of(new) != name:
-                why = f"the name of the object ({name_of(new)}) does not match the name on the URL ({name})"
-                raise bad_request(why)
-            warnings[:] = found_warnings
+            new, warnings[:] = self._decode_patched(found, namespace, document, version, options, patch, patch_type)
+            check_same(new, old, found)
             track_update(found, old, new, writer)
             return new
 
@@ -169,6 +167,26 @@ class Registry(Door):
             is_tracked=True,
         )
         return self._written(found, version, stored, warnings, *before)
+
+    def _decode_patched(  # noqa: PLR0913, PLR0917 - a request's coordinates
+        self,
+        found: Resource,
+        namespace: str,
+        document: Object,
+        version: str,
+        options: WriteOptions,
+        patch: Any,
+        patch_type: PatchType,
+    ) -> tuple[Object, list[str]]:
+        """Decode what a patch left; what cannot be understood is the patch's fault: 422."""
+        check_namespace(found, document, namespace)
+        try:
+            return self._decode(found, namespace, document, version, options)
+        except StatusError as error:
+            why = error.message.removeprefix(
+                f'{found.kind} in version "{version}" cannot be handled as a {found.kind}: '
+            )
+            raise unusable(document, patch_type, patch, why) from error
 
     async def write_scale(
         self, resource: str, namespace: str, name: str, scale: Any, version: str, options: WriteOptions

@@ -23,6 +23,7 @@ from localset.machinery.errors import (
     already_exists,
     bad_request,
     conflict,
+    go_quote,
     invalid,
     not_allowed,
     not_found,
@@ -192,6 +193,8 @@ class Writing:
             why = f"Precondition failed: UID in precondition: {metadata['uid']}, UID in object meta: {kept.get('uid')}"
             raise conflict(resource.name, name, why)
         wanted = metadata.get("resourceVersion")
+        if wanted and not (wanted.isascii() and wanted.isdecimal()):
+            raise bad_request(f"strconv.ParseUint: parsing {go_quote(wanted)}: invalid syntax")
         if wanted and wanted != version_of(old):
             raise conflict(resource.name, name, MODIFIED)
         if not wanted and not strategy.allows_unconditional_update and not subresource:

@@ -94,8 +94,9 @@ def type_of(group: str, version: str, kind: str) -> Node | None:
 def check(group: str, version: str, kind: str, obj: Any) -> Checked:
     """Return `obj` pruned to the known fields of `kind`, as a deep copy.
 
-    Fields that are null vanish, also in typed maps; a null list element becomes its type's zero value. Numbers given
-    for a quantity become text. Raises StatusError 400 for a value of the wrong JSON type and for an unknown kind.
+    Fields that are null vanish, also in typed maps, and so do empty lists and maps that are not required; a null list
+    element becomes its type's zero value. Numbers given for a quantity become text. Raises StatusError 400 for a value
+    of the wrong JSON type and for an unknown kind.
     """
     node = type_of(group, version, kind)
     if node is None:
@@ -140,9 +141,17 @@ def _checked(node: Node, value: Any, path: str, unknown: list[str]) -> Any:
         sub: Node | None = node["m"] if fields is None else fields.get(key)
         if sub is None:
             unknown.append(here)
-        elif item is not None:
+        elif item is not None and not (item in ([], {}) and _vanishes(node, sub, key)):
             result[key] = _checked(sub, item, here, unknown)
     return result
+
+
+def _vanishes(owner: dict[str, Any], node: Node, field: str) -> bool:
+    """Tell whether an empty list or map in a field is the same as none: Go leaves it out, unless it is required."""
+    if "p" not in owner or field in owner.get("req", ()):
+        return False
+    node = _resolved(node)
+    return isinstance(node, dict) and ("a" in node or "m" in node)
 
 
 def _checked_list(node: Node, value: Any, path: str, unknown: list[str]) -> list[Any]:
