@@ -4,7 +4,11 @@ Made by the daemon at start, from files that `certificates` made; the certificat
 """
 
 import ssl
+from asyncio.sslproto import SSLProtocol
 from pathlib import Path
+
+# asyncio keeps a buffer of 256 KiB for each TLS connection, and a client holds one per watch. A record has 16 KiB.
+SSLProtocol.max_size = 32 * 1024
 
 
 def make_context(server: Path, authority: Path) -> ssl.SSLContext:
