@@ -8,6 +8,8 @@ cd -- "$(dirname -- "$0")/.."
 venv=.venv
 policy=/usr/sbin/policy-rc.d
 kept_policy=
+# Read by postgresql-common when a server package is unpacked; ours says: make no cluster of the system's own.
+cluster_rule=/etc/postgresql-common/createcluster.d/localset-setup.conf
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 has() { command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ]; }
@@ -20,6 +22,13 @@ has_zookeeper() {
         [ -f "$jar" ] && return 0
     done
     return 1
+}
+
+has_postgres() {
+    for program in /usr/lib/postgresql/*/bin/postgres /usr/pgsql-*/bin/postgres; do
+        [ -x "$program" ] && return 0
+    done
+    has postgres
 }
 
 # Print a Python of at least 3.11, or nothing.
@@ -39,6 +48,14 @@ missing_packages() {
     has nginx || echo 'nginx-light nginx-core nginx'
     has busybox || echo busybox
     has nslookup || echo 'bind9-dnsutils dnsutils'
+    has curl || echo curl
+    has etcd || echo 'etcd-server etcd'
+    has etcdctl || echo 'etcd-client etcd'
+    has redis-server || echo redis-server
+    has redis-cli || echo redis-tools
+    has_postgres || echo postgresql
+    has nats-server || echo nats-server
+    has apache2 || echo apache2-bin
     if [ ! -x "$venv/bin/python" ]; then
         python=$(find_python)
         if [ -z "$python" ]; then
@@ -51,6 +68,8 @@ missing_packages() {
 
 restore_policy() {
     [ -n "$kept_policy" ] || return 0
+    $as_root rm -f "$cluster_rule"
+    $as_root rmdir -p "${cluster_rule%/*}" 2>/dev/null || true
     if [ "$kept_policy" = none ]; then
         $as_root rm -f "$policy"
     else
@@ -74,6 +93,20 @@ forbid_services() {
     printf '#!/bin/sh\n# Put here by localset setup while it installs packages: no service may start.\nexit 101\n' |
         $as_root tee "$policy" >/dev/null
     $as_root chmod 755 "$policy"
+    $as_root mkdir -p "${cluster_rule%/*}"
+    printf '# Put here by localset setup while it installs packages.\ncreate_main_cluster = false\n' |
+        $as_root tee "$cluster_rule" >/dev/null
+}
+
+# Print the services that the packages in $* bring; only those are kept from starting at boot.
+services_of() {
+    for package in "$@"; do
+        case $package in
+            nginx*) echo nginx ;;
+            etcd-server | etcd) echo etcd ;;
+            redis-server | nats-server | postgresql) echo "$package" ;;
+        esac
+    done
 }
 
 apt() { $as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 "$@"; }
@@ -105,8 +138,7 @@ install_packages() {
     set -- $names
     [ $# -gt 0 ] || { say "this system's package lists have none of: $wanted_words" && return 1; }
     say "installing: $*"
-    had_nginx=no
-    ! has nginx || had_nginx=yes
+    services=$(services_of "$@")
     forbid_services
     installed=yes
     apt install --no-install-recommends --yes "$@" >/dev/null || installed=no
@@ -115,8 +147,11 @@ install_packages() {
     for name in "$@"; do
         say "installed $name $(dpkg-query -W -f '${Version}' "$name" 2>/dev/null)"
     done
-    if [ "$had_nginx" = no ] && has nginx && has systemctl && [ -d /run/systemd/system ]; then
-        $as_root systemctl --quiet disable nginx.service 2>/dev/null && say 'nginx.service is not started at boot' || true
+    if has systemctl && [ -d /run/systemd/system ]; then
+        for service in $services; do
+            $as_root systemctl --quiet disable "$service.service" 2>/dev/null &&
+                say "$service.service is not started at boot" || true
+        done
     fi
 }
 

@@ -89,8 +89,8 @@ class Catalogue:
 
     def _read_all(self, parent: Path) -> Iterator[Image | ImageError]:
         try:
-            # A name with a leading dot is a copy that is not finished.
-            names = sorted(entry.name for entry in os.scandir(parent) if entry.is_dir() and entry.name[0] != ".")
+            # A name with a leading dot is a copy that is not finished, one with "_" what several built-in images share.
+            names = sorted(entry.name for entry in os.scandir(parent) if entry.is_dir() and entry.name[0] not in "._")
         except OSError:
             return
         for name in names:

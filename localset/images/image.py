@@ -45,7 +45,8 @@ class Image:
     """A local image. `entrypoint`/`command` are as in a container image; absolute paths are as the container sees them.
 
     `mounts` are (source relative to `directory`, absolute target), read-only; `scratch` are fresh writable directories;
-    `path` goes in front of PATH. `user` is None when the image does not say or says a name (then `user_name` has it).
+    `path` goes in front of PATH. `user` is None when the image does not say or says a name (then `user_name` has it);
+    `users` are names that the image knows (name: uid). `notice` is told once to who starts it.
     `is_host` means: no layer of its own, the host's programs and files.
     """
 
@@ -60,12 +61,14 @@ class Image:
     user: int | None = None
     user_name: str = ""
     group: int | None = None
+    users: Mapping[str, int] = field(default_factory=dict)
     stop_signal: str = "SIGTERM"
     ports: tuple[int, ...] = ()
     requirements: tuple[Requirement, ...] = ()
     mounts: tuple[tuple[str, str], ...] = ()
     scratch: tuple[str, ...] = ()
     path: tuple[str, ...] = ()
+    notice: str = ""
     is_host: bool = False
     is_builtin: bool = False
 
@@ -197,12 +200,14 @@ def _parse(values: dict[Any, Any], directory: Path, host: Mapping[str, str], *, 
         user=user,
         user_name=user_name,
         group=group,
+        users=_users(reader),
         stop_signal=_stop_signal(reader),
         ports=_ports(reader),
         requirements=tuple(_requirement(item) for item in reader.readers("requires")),
-        mounts=tuple(_mount(item, directory) for item in reader.readers("mounts")),
+        mounts=tuple(_mount(item, directory, is_builtin=is_builtin) for item in reader.readers("mounts")),
         scratch=tuple(_absolute(reader, "scratch", item) for item in reader.texts("scratch")),
         path=tuple(_absolute(reader, "path", item) for item in reader.texts("path")),
+        notice=reader.text("notice"),
         is_host=reader.flag("host"),
         is_builtin=is_builtin,
     )
@@ -254,6 +259,17 @@ def _user(reader: _Reader) -> tuple[int | None, str, int | None]:
     return (int(owner), "", gid) if owner.isdecimal() else (None, owner, gid)
 
 
+def _users(reader: _Reader) -> dict[str, int]:
+    """Return `users`: names that programs look up inside, as the image's own /etc/passwd would have them."""
+    users = reader.mapping("users")
+    for name, uid in users.items():
+        if not isinstance(name, str) or not re.fullmatch(r"[a-z_][a-z0-9_-]{0,30}", name):
+            raise reader.fail("users", f"{name!r} is not a user's name")
+        if not isinstance(uid, int) or isinstance(uid, bool) or not 0 < uid < 2**31:
+            raise reader.fail(f"users.{name}", "must be a uid above 0")
+    return users
+
+
 def _stop_signal(reader: _Reader) -> str:
     value = reader.text("stopSignal") or "SIGTERM"
     name = value if value.startswith("SIG") else f"SIG{value}"
@@ -280,13 +296,15 @@ def _requirement(reader: _Reader) -> Requirement:
     return requirement
 
 
-def _mount(reader: _Reader, directory: Path) -> tuple[str, str]:
+def _mount(reader: _Reader, directory: Path, *, is_builtin: bool) -> tuple[str, str]:
+    """Return (source, target). A built-in image may also show what lies beside it: its neighbours' scripts."""
     source = reader.text("source", required=True)
     target = _absolute(reader, "target", reader.text("target", required=True))
     reader.finish()
     root = directory.resolve()
     found = (root / source).resolve()
-    if PurePosixPath(source).is_absolute() or not found.is_relative_to(root):
+    limit = root.parent if is_builtin else root
+    if PurePosixPath(source).is_absolute() or not found.is_relative_to(limit):
         raise reader.fail("source", f"{source!r} must be a path inside the image's directory")
     if not found.exists():
         raise reader.fail("source", f"{source!r} does not exist in the image's directory")

@@ -29,6 +29,11 @@ def tell_once(context: KubeletContext, pod: Object) -> None:
             f"(sudo sysctl net.ipv4.ip_unprivileged_port_start=53) or the namespaces level"
         )
         context.recorder.event(pod, "Normal", "NoDirectDNS", text)
+    for container in [*(spec.get("initContainers") or []), *(spec.get("containers") or [])]:
+        image = context.images.find(container.get("image") or "")
+        if image is not None and image.notice:
+            text = f'image "{container["image"]}": {image.notice}'
+            context.recorder.event(pod, "Normal", "HostPrograms", text)
     for volume in spec.get("volumes") or []:
         if volume.get("hostPath"):
             text = f"volume {volume['name']} shows the host's own {volume['hostPath'].get('path')}"

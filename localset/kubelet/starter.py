@@ -19,6 +19,7 @@ from localset.kubelet.expansion import expand
 from localset.kubelet.hosts import fqdn_of, hostname_of, hosts_header, resolv_conf
 from localset.kubelet.identity import ProcessIdentity, identity_of
 from localset.kubelet.layout import Layout, Place, lay_out, search_path, volume_places
+from localset.kubelet.passwd import passwd_for
 from localset.kubelet.ports import port_problem
 from localset.kubelet.records import (
     LABEL_ATTEMPT,
@@ -192,7 +193,7 @@ class Starter:
             directory,
             image,
             places,
-            self._own_files(places),
+            self._own_files(places, self._passwd_file(directory, image, identity)),
             identity,
             has_own_mounts=settings.has_own_mounts,
             is_root=settings.is_root,
@@ -268,12 +269,28 @@ class Starter:
             return variables
         return {**variables, "LOCALSET_ROOT": layout.root}
 
-    def _own_files(self, places: list[Place]) -> list[Place]:
+    def _passwd_file(self, directory: Path, image: ImageLike, identity: ProcessIdentity) -> list[Place]:
+        """Return /etc/passwd as a place, when the host's does not know the image's users or the container's own."""
+        if image.is_host or not self._context.settings.has_own_mounts:
+            return []
+        uid = os.geteuid() if identity.user is None else identity.user
+        group = uid if identity.group is None else identity.group
+        try:
+            text = passwd_for(Path("/etc/passwd").read_text(), image.users, uid, group, str(directory / "work"))
+        except (OSError, UnicodeDecodeError):
+            return []
+        if text is None:
+            return []
+        make_private_directory(directory, mode=self._context.settings.directory_mode)
+        write_in_place(directory / "etc-passwd", text.encode())
+        return [Place(directory / "etc-passwd", "/etc/passwd", is_read_only=True)]
+
+    def _own_files(self, places: list[Place], more: list[Place]) -> list[Place]:
         """Return hosts, hostname and resolv.conf as places, but for those that the manifest mounts itself."""
         taken = {place.target for place in places}
         names = ["hosts", "hostname", *(["resolv.conf"] if self._context.settings.dns_address is not None else [])]
         own = [Place(self._files.directory / f"etc-{name}", f"/etc/{name}", is_read_only=False) for name in names]
-        return [place for place in own if place.target not in taken]
+        return [place for place in [*own, *more] if place.target not in taken]
 
     def _labels(self, pod: Object, container: Object, attempt: int) -> dict[str, str]:
         return {

@@ -33,10 +33,12 @@ class FakeImage:
     user: int | None = None
     user_name: str = ""
     group: int | None = None
+    users: dict[str, int] = field(default_factory=dict)
     stop_signal: str = ""
     mounts: tuple[tuple[str, str], ...] = ()
     scratch: tuple[str, ...] = ()
     path: tuple[str, ...] = ()
+    notice: str = ""
     is_host: bool = False
 
 
