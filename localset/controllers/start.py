@@ -11,6 +11,7 @@ from localset.client.client import Client
 from localset.client.informer import InformerFactory
 from localset.controllers.disruption.controller import DisruptionController
 from localset.controllers.endpoints.controller import EndpointsController
+from localset.controllers.endpoints.slices import EndpointSliceController
 from localset.controllers.garbagecollector.controller import GarbageCollector
 from localset.controllers.namespace.controller import NamespaceController
 from localset.controllers.scheduler.controller import SchedulerController
@@ -44,6 +45,7 @@ class Controllers:
         self._going_on = (
             NamespaceController(client, clock, informers, settings.root_ca),
             EndpointsController(client, clock, informers),
+            EndpointSliceController(client, clock, informers),
             VolumeClaimController(client, clock, informers, settings.volumes_directory, directories),
         )
         self._pausing = (

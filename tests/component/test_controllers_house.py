@@ -11,6 +11,7 @@ from localset.controllers.start import Controllers, ControllerSettings
 from localset.machinery.errors import StatusError
 
 WAIT_SECONDS = 10
+SLICES = "endpointslices.discovery.k8s.io"
 
 
 class Directories:
@@ -38,6 +39,12 @@ class House:
                 changed.clear()
                 await changed.wait()
         return obj
+
+    async def change_of(self, resource):
+        """Return after the next change of any object of the resource."""
+        changed = asyncio.Event()
+        self.informers.of(resource).add_handler(lambda *_: changed.set())
+        await changed.wait()
 
 
 @pytest.fixture
@@ -118,8 +125,14 @@ async def test_a_pod_moves_between_ready_and_not_ready_addresses_and_goes_with_i
     assert subset["ports"] == [{"name": "web", "port": 8080, "protocol": "TCP"}]
     assert subset["addresses"][0]["hostname"] == "zk-0"
     assert subset["addresses"][0]["ip"] == "127.1.2.3"
+    label = {"label_selector": "kubernetes.io/service-name=zk"}
+    async with asyncio.timeout(WAIT_SECONDS):
+        while not (slices := (await house.client.list(SLICES, "default", **label)).items):
+            await house.change_of(SLICES)
+    assert slices[0]["endpoints"][0]["conditions"] == {"ready": True, "serving": True, "terminating": False}
     await house.client.delete("services", "default", "zk")
     await house.until("endpoints", "default", "zk", lambda e: e is None)
+    await house.until(SLICES, "default", slices[0]["metadata"]["name"], lambda e: e is None)
 
 
 async def test_a_claim_is_provisioned_held_by_its_pod_and_its_directory_ends_with_it(house, tmp_path):

@@ -12,7 +12,7 @@ from localset.base.tasks import Tasks
 from localset.base.workqueue import WorkQueue
 from localset.client.client import Client, DeleteOptions
 from localset.client.informer import InformerFactory
-from localset.controllers.endpoints.plan import endpoints_of, is_same
+from localset.controllers.endpoints.plan import endpoints_of, is_same, selects
 from localset.machinery.errors import StatusError
 from localset.machinery.metadata import (
     Key,
@@ -65,7 +65,7 @@ class EndpointsController:
         changed = [labels_of(pod) for pod in (old, new) if pod is not None]
         for service in self._services.list(namespace_of(new or old or {})):
             selector = (service.get("spec") or {}).get("selector")
-            if selector and any(_selects(selector, labels) for labels in changed):
+            if selector and any(selects(selector, labels) for labels in changed):
                 self._queue.add(key_of(service))
 
     def _on_endpoints(self, old: Object | None, new: Object | None) -> None:
@@ -85,7 +85,7 @@ class EndpointsController:
         selector = (service.get("spec") or {}).get("selector")
         if not selector or (service.get("spec") or {}).get("type") == "ExternalName":
             return
-        pods = [pod for pod in self._pods.list(namespace) if _selects(selector, labels_of(pod))]
+        pods = [pod for pod in self._pods.list(namespace) if selects(selector, labels_of(pod))]
         wanted = endpoints_of(service, pods)
         if stored is not None and is_same(stored, wanted):
             return
@@ -124,7 +124,3 @@ class EndpointsController:
                 return True
             raise
         return False
-
-
-def _selects(selector: dict[str, str], labels: dict[str, str]) -> bool:
-    return all(labels.get(name) == value for name, value in selector.items())

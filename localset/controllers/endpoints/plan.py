@@ -44,7 +44,7 @@ def subsets_of(service: Object, pods: Iterable[Object]) -> list[Object]:
             continue
         if is_being_deleted(pod) and not publishes:
             continue
-        ports = _ports_for(service, pod)
+        ports = ports_for(service, pod)
         if ports is None:
             continue
         is_ready = publishes or (condition_of(pod, "Ready") or {}).get("status") == "True"
@@ -61,6 +61,11 @@ def subsets_of(service: Object, pods: Iterable[Object]) -> list[Object]:
             subset["ports"] = [_port_object(port) for port in ports]
         subsets.append(subset)
     return subsets
+
+
+def selects(selector: dict[str, str], labels: dict[str, str]) -> bool:
+    """Tell whether a Service's selector matches these labels."""
+    return all(labels.get(name) == value for name, value in selector.items())
 
 
 def endpoints_of(service: Object, pods: Iterable[Object]) -> Object:
@@ -102,8 +107,8 @@ def _address(service: Object, pod: Object) -> Object:
     return address
 
 
-def _ports_for(service: Object, pod: Object) -> tuple[_Port, ...] | None:
-    """Return the Service's ports as this Pod has them; None when it has none of those that are wanted."""
+def ports_for(service: Object, pod: Object) -> tuple[_Port, ...] | None:
+    """Return the Service's ports (name, number, protocol) as this Pod has them; None when it has none of them."""
     wanted = (service.get("spec") or {}).get("ports") or []
     if not wanted:
         # Only a headless Service may lack ports: its Pods are named all the same.
