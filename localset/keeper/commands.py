@@ -54,6 +54,8 @@ class Command:
         os.set_blocking(reading, False)
         self._reading = reading
         self.start_time = processes.start_time(self.pid) or 0
+        self._record = record
+        record.commands.append(self)
         registry.children[self.pid] = self._ended
         self._loop.add_reader(reading, self._report)
 
@@ -74,6 +76,7 @@ class Command:
 
     def _ended(self, status: int) -> None:
         self._status = status
+        self._record.commands.remove(self)
         self._settle()
 
     def _settle(self) -> None:

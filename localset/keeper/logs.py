@@ -10,7 +10,7 @@ import os
 import select
 import sys
 import time
-from collections.abc import Callable
+from typing import Protocol
 
 from localset.keeper import linux
 from localset.keeper.loop import Loop, Timer, failpoint, say
@@ -22,7 +22,17 @@ _FILES = 5
 _ROUNDS = 4
 _RETRY_SECONDS = 1.0
 
-Listener = Callable[[int, bytes], None]
+
+class Listener(Protocol):
+    """Whoever gets a copy of the output."""
+
+    def is_blocked(self, number: int) -> bool:
+        """Tell whether the stream must wait for it."""
+        ...
+
+    def take(self, number: int, data: bytes) -> None:
+        """Take output of the stream `number`; never blocks."""
+        ...
 
 
 class LogFile:
@@ -146,8 +156,16 @@ class Pump:
             cls._scratch = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK) if hasattr(os, "pipe2") else os.pipe()
         return cls._scratch
 
+    def resume(self) -> None:
+        """Go on: a listener that held the stream no longer does."""
+        self._loop.call_soon(self._work)
+
+    def unfinished(self) -> bytes:
+        """Return what has come of a line that has no end yet, a prompt for one."""
+        return self._held[-LINE_LIMIT:]
+
     def _work(self) -> None:
-        if self._closed:
+        if self._closed or any(listener.is_blocked(self._number) for listener in self.listeners):
             return
         if self._timer is not None:
             self._timer.cancel()
@@ -155,6 +173,8 @@ class Pump:
         try:
             for _ in range(_ROUNDS):
                 if not self._move(is_last=False):
+                    return
+                if any(listener.is_blocked(self._number) for listener in self.listeners):
                     return
         except OSError as error:
             say(f"log {self._stream.decode()}: {error}")
@@ -209,7 +229,7 @@ class Pump:
         self._seen = len(data)
         if fresh:
             for listener in list(self.listeners):
-                listener(self._number, fresh)
+                listener.take(self._number, fresh)
 
     def _read_and_write(self, *, is_last: bool) -> bool:
         try:
@@ -221,7 +241,7 @@ class Pump:
             self._loop.remove(self.descriptor)
         for listener in list(self.listeners):
             if data:
-                listener(self._number, data)
+                listener.take(self._number, data)
         self._held += data
         output, length = format_lines(self._held, self._stream, time.time_ns(), is_last=is_last)
         if output:

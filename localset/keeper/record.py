@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from localset.keeper import processes
 from localset.keeper.journal import Fields
@@ -11,6 +11,22 @@ from localset.keeper.loop import Timer
 from localset.keeper.transitions import FINAL, State
 
 Answer = Callable[[Fields], None]
+
+
+class Attached(Protocol):
+    """A client that is attached to a process."""
+
+    def finish(self) -> None:
+        """The process is over."""
+        ...
+
+
+class Killable(Protocol):
+    """A command that was started in a process's surroundings."""
+
+    def kill(self) -> None:
+        """Kill it and what descends from it."""
+        ...
 
 
 class Record:
@@ -34,7 +50,8 @@ class Record:
         self.grace_timer: Timer | None = None
         self.roots: dict[int, int] = {}
         self.answers: list[Answer] = []
-        self.on_end: list[Callable[[], None]] = []
+        self.attachments: list[Attached] = []
+        self.commands: list[Killable] = []
         self.delay = 0.005
 
     @property

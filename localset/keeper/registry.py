@@ -247,6 +247,8 @@ class Registry:
         failpoint("exit-before-record")
         record.fields["status"] = status
         record.fields["finished_at"] = time.time()
+        for command in list(record.commands):
+            command.kill()  # a shell of `exec` outlives its container as little as under a PID 1 that has died
         if record.report_pipe >= 0:
             return  # the exec report decides first what this exit means
         self.happen(record, Event.LEADER_EXIT)

@@ -12,10 +12,10 @@ import sys
 from collections import deque
 from collections.abc import Callable
 
-from localset.keeper import commands, isolation, streams, wire
+from localset.keeper import commands, isolation, wire
+from localset.keeper.attachments import Attachment
 from localset.keeper.journal import Fields
 from localset.keeper.loop import Loop, say
-from localset.keeper.record import Record
 from localset.keeper.registry import Registry
 from localset.keeper.supervision import Supervision
 
@@ -37,7 +37,7 @@ class Connection:
         self._outgoing: deque[tuple[memoryview, list[int]]] = deque()
         self._pending = 0
         self._sessions: dict[str, commands.Command] = {}
-        self._attached: list[tuple[Record, Callable[[int, bytes], None], dict[int, int]]] = []
+        self._attached: dict[str, Attachment] = {}
         sock.setblocking(False)
         self._loop.add_reader(sock.fileno(), self._read)
 
@@ -123,35 +123,25 @@ class Connection:
 
     def _do_attach(self, message: Fields, answer: Callable[..., None]) -> None:
         record = self._registry.records.get(message["run_id"])
-        stdin = streams.open_stdin(record) if record is not None and not record.is_over else None
-        if record is None or stdin is None:
+        if record is None or record.is_over:
             answer(None)
             return
-        ends: dict[int, int] = {}
-        given = [stdin]
-        for number in (1, 2):
-            reading, writing = os.pipe()
-            os.set_blocking(writing, False)
-            ends[number] = writing
-            given.append(reading)
+        made = Attachment(self._loop, record, stdin=bool(message["stdin"]))
+        self._attached[message["session"]] = made
+        has_terminal = bool(record.spec.get("tty")) and made.has_input
+        answer({"terminal": has_terminal, "stdin": made.has_stdin, "input": made.has_input}, made.given)
 
-        def copy(number: int, data: bytes) -> None:
-            with contextlib.suppress(OSError):  # who does not read misses it; the log has it all
-                os.write(ends[number], data)
+    def _do_end_stdin(self, message: Fields, answer: Callable[..., None]) -> None:
+        attachment = self._attached.get(message["session"])
+        if attachment is not None:
+            attachment.end_stdin()
+        answer(None)
 
-        for pump in record.pumps:
-            pump.listeners.append(copy)
-        self._attached.append((record, copy, ends))
-        record.on_end.append(lambda: self._detach(record, copy, ends))
-        answer({"tty": bool(record.spec.get("tty"))}, given)
-
-    def _detach(self, record: Record, copy: Callable[[int, bytes], None], ends: dict[int, int]) -> None:
-        for pump in record.pumps:
-            if copy in pump.listeners:
-                pump.listeners.remove(copy)
-        for number in ends.values():
-            os.close(number)
-        ends.clear()
+    def _do_detach(self, message: Fields, answer: Callable[..., None]) -> None:
+        attachment = self._attached.pop(message["session"], None)
+        if attachment is not None:
+            attachment.close()
+        answer(None)
 
     def _do_check(self, message: Fields, answer: Callable[..., None]) -> None:
         isolation.probe(self._registry, message["directory"], answer)
@@ -221,8 +211,9 @@ class Connection:
         self._outgoing.clear()
         if self._event in self._registry.subscribers:
             self._registry.subscribers.remove(self._event)
-        for record, copy, ends in self._attached:
-            self._detach(record, copy, ends)
+        for attachment in self._attached.values():
+            attachment.close()
+        self._attached.clear()
         for command in list(self._sessions.values()):
             command.kill()
 

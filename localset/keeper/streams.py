@@ -45,7 +45,11 @@ def open_for_start(loop: Loop, record: Record) -> tuple[tuple[int, int, int], bo
         os.chmod(path, 0o666)  # noqa: S103
     out, err = (os.open(_path(record.run_id, name), os.O_RDWR | os.O_CLOEXEC) for name in ("out", "err"))
     if record.spec.get("stdin"):
-        stdin = os.open(_path(record.run_id, "in"), os.O_RDWR | os.O_CLOEXEC)
+        path = _path(record.run_id, "in")
+        stdin = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        if record.spec.get("stdin_once"):
+            record.stdin = stdin  # ours alone: once it is closed, the program has read its stdin to the end
+            stdin = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     else:
         stdin = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     open_again(loop, record)
@@ -56,6 +60,9 @@ def open_again(loop: Loop, record: Record) -> None:
     """Start the pumps on the FIFOs that are on disk; a terminal has none."""
     if record.spec.get("tty"):
         return
+    if record.stdin < 0 and record.spec.get("stdin_once") and not record.fields.get("stdin_ended"):
+        with contextlib.suppress(OSError):
+            record.stdin = os.open(_path(record.run_id, "in"), os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     for number, name in ((1, "out"), (2, "err")):
         try:
             descriptor = os.open(_path(record.run_id, name), os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -65,11 +72,14 @@ def open_again(loop: Loop, record: Record) -> None:
         record.pumps.append(Pump(loop, descriptor, record.log, number))
 
 
-def open_stdin(record: Record) -> int | None:
-    """Return a new descriptor that writes to the program, or None when it has neither stdin nor terminal."""
+def open_input(record: Record, *, stdin: bool) -> int | None:
+    """Return a new descriptor of the terminal, where the program has one, else one that writes to its stdin, if wanted.
+
+    None where there is none of them, or stdin has ended.
+    """
     if record.terminal >= 0:
         return os.dup(record.terminal)
-    if not record.spec.get("stdin"):
+    if not stdin or not record.spec.get("stdin") or record.fields.get("stdin_ended"):
         return None
     try:
         return os.open(_path(record.run_id, "in"), os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -77,14 +87,24 @@ def open_stdin(record: Record) -> int | None:
         return None
 
 
+def end_stdin(record: Record) -> None:
+    """End a program's stdin for good; one that is a terminal has no end."""
+    record.fields["stdin_ended"] = True
+    if record.stdin >= 0:
+        os.close(record.stdin)
+        record.stdin = -1
+
+
 def finish(record: Record) -> None:
     """Write what is left to the log, close all and remove the FIFOs."""
     for pump in record.pumps:
         pump.finish()
     record.pumps = []
-    for callback in record.on_end:
-        callback()
-    record.on_end.clear()
+    for attachment in list(record.attachments):
+        attachment.finish()
+    if record.stdin >= 0:
+        os.close(record.stdin)
+        record.stdin = -1
     if record.log is not None:
         record.log.close()
         record.log = None

@@ -20,7 +20,7 @@ from localset.base.clock import Clock
 from localset.base.tasks import Tasks
 from localset.keeper import wire
 from localset.kubelet.keeper_launch import KeeperError, Launch, dial_keeper, launch_keeper
-from localset.kubelet.keeper_session import PipeSession
+from localset.kubelet.keeper_session import Attached, PipeSession
 from localset.kubelet.runtime import ExecResult, ExecSession, ExecSpec, ProcessReport, ProcessSpec, ProcessState
 
 log = logging.getLogger(__name__)
@@ -287,7 +287,7 @@ class KeeperRuntime:
 
     async def open_exec(self, spec: ExecSpec, *, stdin: bool) -> ExecSession:
         """Start an interactive command. KeeperError when the container's process is not running."""
-        key = base64.b32encode(os.urandom(10)).decode()
+        key = _session_key()
         session = PipeSession(lambda: self._kill(key), is_terminal=spec.tty)
         self._sessions[key] = session
         try:
@@ -302,33 +302,40 @@ class KeeperRuntime:
         return session
 
     def _kill(self, key: str) -> None:
-        if key in self._sessions and self._socket is not None:
-            self._tasks.spawn(self._send_kill(key), "kill exec")
+        if key in self._sessions:
+            self._tell_later("exec_kill", key)
 
-    async def _send_kill(self, key: str) -> None:
+    def _tell_later(self, what: str, key: str) -> None:
+        if self._socket is not None and not self._is_ending:
+            self._tasks.spawn(self._tell(what, key), what)
+
+    async def _tell(self, what: str, key: str) -> None:
         with contextlib.suppress(ConnectionResetError, KeeperError):
-            await self._send({"do": "exec_kill", "session": key})
+            await self._send({"do": what, "session": key})
 
-    async def attach(self, run_id: str) -> ExecSession | None:
-        """Return a session on the process's own stdin and output, None when it has neither stdin nor terminal.
-
-        Only output from now on comes; closing the session ends nothing.
-        """
+    async def attach(self, run_id: str, *, stdin: bool) -> ExecSession | None:
+        """Return a session on the process's own output, and stdin if wanted; see `Runtime`."""
+        key = _session_key()
         try:
-            answer, descriptors = await self._send({"do": "attach", "run_id": run_id})
+            ask = {"do": "attach", "run_id": run_id, "stdin": stdin, "session": key}
+            answer, descriptors = await self._send(ask)
         except ConnectionResetError as error:
             raise KeeperError(str(error)) from error
         if answer is None:
             return None
-        session = PipeSession(lambda: None, is_terminal=False, has_terminal_stdin=answer["tty"])
-        session.connect(descriptors, has_stdin=True)
-        session.ended(0, "")
+        attached = Attached(answer["terminal"], answer["stdin"], lambda: self._tell_later("end_stdin", key))
+        session = PipeSession(lambda: self._tell_later("detach", key), is_terminal=False, attached=attached)
+        session.connect(descriptors, has_stdin=answer["input"])
         return session
 
     async def check_isolation(self) -> tuple[bool, str]:
         """Return whether level *loopback* works here, tried by the keeper itself, and why not."""
         answer = await self._request({"do": "check", "directory": str(self._data_directory / "keeper")})
         return bool(answer["loopback"]), str(answer["reason"])
+
+
+def _session_key() -> str:
+    return base64.b32encode(os.urandom(10)).decode()
 
 
 def _plain(spec: ProcessSpec) -> dict[str, Any]:

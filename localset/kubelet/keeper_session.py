@@ -5,19 +5,36 @@ import contextlib
 import os
 import struct
 from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
 
 _CHUNK = 32 << 10
 _QUEUE = 64
 
 
+@dataclass(frozen=True)
+class Attached:
+    """What a session on a container's own process has: a terminal to resize, a stdin to write to."""
+
+    has_terminal: bool
+    has_stdin: bool
+    on_stdin_end: Callable[[], None]
+
+
 class PipeSession:
     """Reads and writes without blocking the loop; stops reading while nobody takes the output."""
 
-    def __init__(self, kill: Callable[[], None], *, is_terminal: bool, has_terminal_stdin: bool = False) -> None:
-        """`kill` asks the keeper to end the command."""
-        self._kill = kill
+    def __init__(
+        self,
+        leave: Callable[[], None],
+        *,
+        is_terminal: bool,
+        attached: Attached | None = None,
+    ) -> None:
+        """`leave` asks the keeper to end the command, or to detach; an attached session ends with its output."""
+        self._leave = leave
+        self._attached = attached
         self._is_terminal = is_terminal
-        self._stdin_is_terminal = is_terminal or has_terminal_stdin
+        self._stdin_is_terminal = is_terminal or (attached is not None and attached.has_terminal)
         self._stdin = -1
         self._readers: dict[int, int] = {}
         self._queue: asyncio.Queue[tuple[int, bytes] | None] = asyncio.Queue()
@@ -65,6 +82,8 @@ class PipeSession:
         os.close(number)
         if not self._readers:
             self._queue.put_nowait(None)
+            if self._attached is not None and not self._code.done():
+                self._code.set_result(0)
 
     def ended(self, code: int | None, error: str) -> None:
         """Take the exit code from the keeper; None when it will never be known."""
@@ -75,6 +94,8 @@ class PipeSession:
 
     async def write(self, data: bytes) -> None:
         """Send to stdin; BrokenPipeError when the command no longer reads."""
+        if self._attached is not None and not self._attached.has_stdin:
+            return
         view = memoryview(data)
         while view and self._stdin >= 0:
             try:
@@ -94,7 +115,7 @@ class PipeSession:
 
     async def close_stdin(self) -> None:
         """End of file; on a terminal its end-of-file character."""
-        if self._stdin < 0:
+        if self._stdin < 0 or (self._attached is not None and not self._attached.has_stdin):
             return
         if self._stdin_is_terminal:
             with contextlib.suppress(OSError):
@@ -102,6 +123,8 @@ class PipeSession:
             return
         os.close(self._stdin)
         self._stdin = -1
+        if self._attached is not None:
+            self._attached.on_stdin_end()
 
     async def output(self) -> AsyncGenerator[tuple[int, bytes], None]:
         """Yield (1 or 2, bytes) until both streams have ended."""
@@ -131,8 +154,8 @@ class PipeSession:
         if self._is_closed:
             return
         self._is_closed = True
-        if not self._code.done():
-            self._kill()
+        if self._attached is not None or not self._code.done():
+            self._leave()
         loop = asyncio.get_running_loop()
         for number in list(self._readers):
             loop.remove_reader(number)

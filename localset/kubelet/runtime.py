@@ -76,6 +76,7 @@ class ProcessSpec:
     supplementary_groups: tuple[int, ...] = ()
     stop_signal: str = "SIGTERM"
     stdin: bool = False
+    stdin_once: bool = False
     tty: bool = False
     labels: dict[str, str] = field(default_factory=dict)
 
@@ -191,6 +192,10 @@ class Runtime(Protocol):
         """Start an interactive command inside the container."""
         ...
 
-    async def attach(self, run_id: str) -> ExecSession | None:
-        """Return a session on the container's own stdin/tty when it was started with one, else None."""
+    async def attach(self, run_id: str, *, stdin: bool) -> ExecSession | None:
+        """Return a session on the container's own process, its stdin too if wanted and there; None when it is over.
+
+        Only output from now on comes, but for a terminal's unfinished line. Closing the session ends the process's
+        stdin when it was started with `stdin_once`, and nothing else.
+        """
         ...

@@ -227,6 +227,7 @@ class Starter:
             supplementary_groups=identity.supplementary,
             stop_signal=stop_signal_of(container, image),
             stdin=bool(container.get("stdin")),
+            stdin_once=bool(container.get("stdin") and container.get("stdinOnce")),
             tty=bool(container.get("tty")),
             labels=self._labels(pod, container, attempt),
         )

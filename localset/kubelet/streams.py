@@ -16,7 +16,7 @@ from localset.base.clock import Clock, parse_rfc3339
 from localset.client.streams import LogOptions, Session
 from localset.kubelet.keeper_launch import KeeperError
 from localset.kubelet.logs import LogLine, LogReader, render, select
-from localset.kubelet.records import ContainerRecord, containers_of
+from localset.kubelet.records import ContainerRecord, container_of, containers_of
 from localset.kubelet.runtime import Runtime
 from localset.kubelet.starter import PodFiles, Surroundings
 from localset.kubelet.status import TERMINAL_PHASES
@@ -151,12 +151,12 @@ class Streams:
         return await _session(self._runtime.open_exec(spec, stdin=stdin))
 
     async def attach(self, pod: Object, container: str, *, stdin: bool, tty: bool) -> Session:
-        """Connect to the container's own process; 400 when it has neither stdin nor tty."""
+        """Connect to the container's own process; its stdin is reached where it was started with one."""
         name, record, _ = self._running(pod, container)
-        session = await _session(self._runtime.attach(record.run_id))
+        wants_stdin = stdin and bool((container_of(pod, name) or {}).get("stdin"))
+        session = await _session(self._runtime.attach(record.run_id, stdin=wants_stdin))
         if session is None:
-            text = f'container "{name}" in pod "{name_of(pod)}" was started without stdin or tty: nothing to attach to'
-            raise bad_request(text)
+            raise bad_request(f'container not found ("{name}") in pod {name_of(pod)}_{namespace_of(pod)}')
         return session
 
     def _running(self, pod: Object, container: str) -> tuple[str, ContainerRecord, Surroundings]:

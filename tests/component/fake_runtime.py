@@ -94,7 +94,7 @@ class FakeRuntime:
     async def open_exec(self, spec: ExecSpec, *, stdin: bool) -> ExecSession:
         raise OSError("the fake runtime opens no sessions")
 
-    async def attach(self, run_id: str) -> ExecSession | None:
+    async def attach(self, run_id: str, *, stdin: bool) -> ExecSession | None:
         return None
 
     # -- the test's hand -------------------------------------------------------------------------------------------

@@ -208,7 +208,7 @@ async def test_exec_sessions_carry_bytes_both_ways_and_the_exit_code(tmp_path, t
 async def test_attach_reaches_stdin_and_sees_output(tmp_path):
     async with running(tmp_path) as runtime:
         await runtime.spawn(spec(tmp_path, "a", "sh", "-c", "while read x; do echo got $x; done", stdin=True))
-        session = await runtime.attach("a")
+        session = await runtime.attach("a", stdin=True)
         assert session is not None
         await session.write(b"one\n")
         async for _, data in session.output():
