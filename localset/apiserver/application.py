@@ -26,6 +26,8 @@ from localset.apiserver.authentication import TOKENS
 from localset.apiserver.guard import add_headers, guard
 from localset.apiserver.house import HOUSE, DaemonControl, House
 from localset.apiserver.listener import CONNECTIONS, Connections
+from localset.apiserver.openapi import serving as openapi
+from localset.apiserver.openapi.documents import Documents
 from localset.apiserver.routes import Match, RouteTable
 from localset.apiserver.tokens import Tokens
 from localset.base.clock import Clock
@@ -63,6 +65,7 @@ def make_application(
         tasks=Tasks("apiserver"),
     )
     application[HOUSE] = house
+    application[openapi.DOCUMENTS] = Documents(house.routes, health.version_info()["gitVersion"])
 
     async def end_streams(_: web.Application) -> None:
         house.open_streams.end()
@@ -171,6 +174,9 @@ FIXED_ROUTES: tuple[FixedRoute, ...] = (
     FixedRoute("/api", discovery.core),
     FixedRoute("/apis", discovery.groups),
     FixedRoute("/version", health.version),
+    FixedRoute(openapi.V2, openapi.v2),
+    FixedRoute(openapi.V3, openapi.v3, is_tree=True),
+    FixedRoute(openapi.V2_OF_OLD_CLIENTS, openapi.v2_protobuf, is_listed=False),
     FixedRoute("/healthz", _health, is_tree=True),
     FixedRoute("/livez", _health, is_tree=True),
     FixedRoute("/readyz", _health, is_tree=True),
