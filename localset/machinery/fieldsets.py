@@ -8,6 +8,8 @@ place. Called by `machinery.typed` and `machinery.ownership`; knows no schema.
 
 import json
 from collections.abc import Iterator
+from functools import lru_cache
+from json.encoder import encode_basestring
 from typing import Any
 
 FieldSet = dict[str, Any]
@@ -30,10 +32,12 @@ def member(value: Any) -> str:
 
 def keyed(keys: dict[str, Any]) -> str:
     """Return the path element of an element of a keyed list."""
-    return "k:" + _json(keys)
+    return "k:{" + ",".join(f"{_json(name)}:{_json(keys[name])}" for name in sorted(keys)) + "}"
 
 
 def _json(value: Any) -> str:
+    if isinstance(value, str):  # nearly always, and much faster
+        return encode_basestring(value)
     return json.dumps(value, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
 
 
@@ -127,6 +131,7 @@ def ordered(fields: FieldSet) -> FieldSet:
     return {key: ordered(fields[key]) for key in sorted(fields, key=_rank)}
 
 
+@lru_cache(maxsize=4096)
 def _rank(key: str) -> tuple[int, Any]:
     """Sort as upstream sorts path elements: keys by their values, numbers as numbers."""
     kind = key[:2]

@@ -19,6 +19,8 @@ def sharing(new: Any, old: Any) -> Any:
     For values that nobody changes any more: an object's next state, or its siblings of one template, then cost only
     what is different about them.
     """
+    if new is old:
+        return old
     if type(new) is not type(old):
         return new  # NB: True == 1 and 1 == 1.0
     if isinstance(new, dict):

@@ -48,6 +48,8 @@ class Entry:
     api_version: str
     time: str
     fields: FieldSet
+    listed: Object | None = None
+    """The stored form as long as nothing has changed: written again as it is."""
 
 
 Owners = Mapping[Manager, Entry]
@@ -113,7 +115,7 @@ def stored(listed: Any) -> dict[Manager, Entry]:
         operation, api_version = item["operation"], item["apiVersion"]
         key = "" if operation == APPLY else api_version
         manager = Manager(item["manager"], operation, key, item.get("subresource", ""))
-        owners[manager] = Entry(api_version, item["time"], item["fieldsV1"])
+        owners[manager] = Entry(api_version, item["time"], item["fieldsV1"], item)
     return owners
 
 
@@ -128,6 +130,8 @@ def encode(owners: Owners) -> list[Object]:
 
 
 def _encoded(manager: Manager, entry: Entry) -> Object:
+    if entry.listed is not None:
+        return entry.listed
     item: Object = {
         "manager": manager.name,
         "operation": manager.operation,
@@ -229,11 +233,11 @@ def _others(owners: Owners, compared: _Compared, writer: Manager | None, *, forc
         taken = fieldsets.intersection(entry.fields, found.changed)
         if taken:
             conflicts[manager] = taken
-        fields = entry.fields
-        if taken or found.removed:
-            fields = fieldsets.difference(fieldsets.difference(fields, taken), found.removed)
-        if fields:
-            result[manager] = entry if fields is entry.fields else replace(entry, fields=fields)
+        gone = fieldsets.intersection(entry.fields, found.removed)
+        if not taken and not gone:
+            result[manager] = entry
+        elif fields := fieldsets.difference(fieldsets.difference(entry.fields, taken), gone):
+            result[manager] = replace(entry, fields=fields, listed=None)
     if conflicts and not force:
         raise Conflicts(conflicts)
     return result
@@ -269,7 +273,7 @@ def capped(owners: dict[Manager, Entry]) -> dict[Manager, Entry]:
         into = owners.get(bucket)
         surplus -= into is not None
         fields = entry.fields if into is None else fieldsets.union(into.fields, entry.fields)
-        owners[bucket] = replace(entry, fields=fields)
+        owners[bucket] = replace(entry, fields=fields, listed=None)
     return owners
 
 
@@ -293,7 +297,7 @@ def applied(owners: Owners, shape_of: ShapeOf, live: Object, config: Object, wri
     own = Entry(writer.api_version, writer.time, said)
     merged = merge(shape, live, config)
     claimed = {**owners, manager: own}
-    if last is not None and last.fields:
+    if last is not None and fieldsets.difference(last.fields, said):
         merged = _pruned(claimed, shape_of, merged, last)
     result = _others(claimed, _Compared(shape_of, live, merged, writer.ignored), manager, force=force)
     fields = fieldsets.difference(said, _NEVER_OWNED)
