@@ -88,7 +88,7 @@ async def dispatch(request: web.Request) -> web.StreamResponse:
     if match is not None:
         return await _dispatch_resource(request, match)
     if "//" in raw_path:
-        return responses.page_not_found()
+        return await responses.answer(request, {"paths": _paths(request)}, status=404)
     fixed = _fixed_route(raw_path.rstrip("/") or "/")
     if fixed is None:
         return await _unknown(request, raw_path)

@@ -78,6 +78,18 @@ async def ensure_kubernetes(client: Client, address: str, port: int, target: tup
     skipped = {"endpointslice.kubernetes.io/skip-mirror": "true"}
     endpoints = {"apiVersion": "v1", "kind": "Endpoints", "metadata": {**metadata, "labels": skipped}}
     await _make_so(client, "endpoints", {**endpoints, "subsets": subsets}, lambda old: {**old, "subsets": subsets})
+    backing = {
+        "endpoints": [{"addresses": [target[0]], "conditions": {"ready": True}}],
+        "ports": [{"name": "https", "port": target[1], "protocol": "TCP"}],
+    }
+    named = {"kubernetes.io/service-name": "kubernetes"}
+    endpoint_slice = {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4", **backing}
+    await _make_so(
+        client,
+        "endpointslices.discovery.k8s.io",
+        {**endpoint_slice, "metadata": {**metadata, "labels": named}},
+        lambda old: {**old, **backing},
+    )
 
 
 async def _make_so(client: Client, resource: str, wanted: Object, change: Callable[[Object], Object]) -> None:

@@ -20,6 +20,7 @@ from localset.apiserver.tokens import ISSUER, Tokens
 from localset.base.clock import ManualClock, SystemClock
 from localset.client.tokens import PodReference
 from localset.machinery.errors import StatusError
+from localset.registry.bootstrap import ensure_kubernetes, kubernetes_address
 from localset.registry.registry import Registry
 from tests.component.tls_house import POD_ADDRESS, Caller, TlsHouse, make_files, open_tls_house
 
@@ -414,3 +415,20 @@ async def test_a_pod_that_wants_no_token_gets_none(registry: Registry) -> None:
     container = {"name": "c", "image": "host", "command": ["true"], "volumeMounts": [own]}
     made = await registry.create("pods", pod("d", containers=[container], volumes=[{"name": "mine", "emptyDir": {}}]))
     assert [volume["name"] for volume in made["spec"]["volumes"]] == ["mine"]
+
+
+async def test_the_service_of_the_api_leads_to_its_port_and_is_put_right_at_each_start(registry: Registry) -> None:
+    address = await kubernetes_address(registry, "127.96.128.99")
+    await ensure_kubernetes(registry, address, 443, ("127.0.0.1", 1234))
+    version = registry.resource_version
+    await ensure_kubernetes(registry, address, 443, ("127.0.0.1", 1234))
+    assert registry.resource_version == version, "nothing changed, so nothing is written"
+    await ensure_kubernetes(registry, address, 1235, ("127.0.0.1", 1235))
+    assert await kubernetes_address(registry, "127.96.128.100") == address
+    service = await registry.get("services", "default", "kubernetes")
+    assert (service["spec"]["clusterIP"], service["spec"]["ports"][0]["port"]) == (address, 1235)
+    endpoints = await registry.get("endpoints", "default", "kubernetes")
+    assert endpoints["subsets"][0]["ports"][0]["port"] == 1235
+    endpoint_slice = await registry.get("endpointslices.discovery.k8s.io", "default", "kubernetes")
+    assert endpoint_slice["endpoints"][0]["addresses"] == ["127.0.0.1"]
+    assert endpoint_slice["ports"][0]["port"] == 1235
