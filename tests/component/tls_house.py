@@ -99,7 +99,9 @@ class Caller:
         if response.will_close:
             self.close()
         is_json = "json" in response.headers.get("Content-Type", "")
-        return Answer(response.status, json.loads(content) if is_json else content.decode(errors="replace"), response.headers)
+        return Answer(
+            response.status, json.loads(content) if is_json else content.decode(errors="replace"), response.headers
+        )
 
     def close(self) -> None:
         """Close the connection; the next call opens another."""
