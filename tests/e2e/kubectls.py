@@ -39,6 +39,32 @@ def newest_kubectl() -> Path:
     return found[-1][1]
 
 
+class Kubectl:
+    """One kubectl with one kubeconfig, a home and a cache of its own."""
+
+    def __init__(self, program: Path, home: Path, config: Path) -> None:
+        self.program, self.home, self.config = program, home, config
+
+    def run(self, *words: str, stdin: str | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run one command; what it exits with is the caller's to judge."""
+        given = {"HOME": str(self.home), "PATH": os.environ["PATH"], "KUBECONFIG": str(self.config), **environment}
+        return subprocess.run(
+            [self.program, *words], env=given, text=True, capture_output=True, timeout=60, check=False, input=stdin
+        )
+
+    def out(self, *words: str, stdin: str | None = None, **environment: str) -> str:
+        """Return what a command prints that succeeds."""
+        done = self.run(*words, stdin=stdin, **environment)
+        assert done.returncode == 0, (words, done.stdout, done.stderr)
+        return done.stdout
+
+    def quiet(self, *words: str, stdin: str | None = None, **environment: str) -> str:
+        """Return what a command prints that succeeds and warns of nothing."""
+        done = self.run(*words, stdin=stdin, **environment)
+        assert (done.returncode, done.stderr) == (0, ""), (words, done.stdout, done.stderr)
+        return done.stdout
+
+
 @functools.cache
 def _found(minor: str) -> Path | str:
     path = _versioned().get(minor)

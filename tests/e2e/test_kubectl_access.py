@@ -15,7 +15,7 @@ from localset.apiserver.certificates import CertificateFiles, make_client
 from localset.base.clock import SystemClock
 from localset.daemon.kubeconfig import kubeconfig
 from tests.e2e.house import House, until
-from tests.e2e.kubectls import find_kubectl, newest_kubectl
+from tests.e2e.kubectls import Kubectl, find_kubectl, newest_kubectl
 
 INSIDE = """
 import json
@@ -26,24 +26,6 @@ me = client.AuthenticationV1Api().create_self_subject_review({}).status.user_inf
 verified = client.Configuration.get_default_copy().verify_ssl
 print(json.dumps({"me": me.username, "found": "inside" in [p.metadata.name for p in pods], "verified": verified}))
 """
-
-
-class Kubectl:
-    """One kubectl with one kubeconfig, a home and a cache of its own."""
-
-    def __init__(self, program: Path, home: Path, config: Path) -> None:
-        self.program, self.home, self.config = program, home, config
-
-    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        environment = {"HOME": str(self.home), "PATH": os.environ["PATH"], "KUBECONFIG": str(self.config)}
-        return subprocess.run(
-            [self.program, *words], env=environment, text=True, capture_output=True, timeout=60, check=False
-        )
-
-    def out(self, *words: str) -> str:
-        done = self.run(*words)
-        assert done.returncode == 0, (words, done.stdout, done.stderr)
-        return done.stdout
 
 
 def config_of(house: House) -> dict[str, Any]:
