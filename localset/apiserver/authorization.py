@@ -162,6 +162,10 @@ def impersonated(identity: Identity, request: web.BaseRequest) -> Identity:
             raise bad_request("groups, a uid or extra values cannot be impersonated without a user")
         return identity
     user = users[0]
+    if not all(
+        _is_utf8(text) for text in (user, *groups, uid, *extra, *(v for values in extra.values() for v in values))
+    ):
+        raise bad_request("impersonation headers must be UTF-8")
     for asked in _impersonation_attributes(user, groups, uid, extra):
         require(identity, asked)
     if user.startswith(ACCOUNT_PREFIX) and user.count(":") == 3:
@@ -171,6 +175,11 @@ def impersonated(identity: Identity, request: web.BaseRequest) -> Identity:
     if user == ANONYMOUS:
         return Identity(user, groups or (UNAUTHENTICATED,), uid, extra)
     return Identity(user, with_authenticated(groups), uid, extra)
+
+
+def _is_utf8(text: str) -> bool:
+    """Tell whether a header's text was valid; bytes that were not arrive as surrogates."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _impersonation_attributes(

@@ -22,6 +22,7 @@ from localset.machinery.metadata import Object
 
 NAMES = frozenset(resource.name for resource in REVIEWS)
 _EVERYTHING = "*"
+_TEXTS = frozenset({"verb", "path", "group", "version", "resource", "subresource", "namespace", "name"})
 
 
 async def create(request: web.Request, match: Match) -> web.StreamResponse:
@@ -89,7 +90,7 @@ def _asked(spec: Object, match: Match) -> Attributes:
             what = "cannot be specified in combination with resourceAttributes"
         raise _invalid(match, where, shown, what)
     given = resource if resource is not None else other
-    if not isinstance(given, dict) or any(isinstance(v, dict | list) for k, v in given.items() if "Selector" not in k):
+    if not isinstance(given, dict) or not all(isinstance(given[key], str | None) for key in given.keys() & _TEXTS):
         raise bad_request("attributes must be an object of texts")
     if resource is None:
         return Attributes(given.get("verb") or "", path=given.get("path") or "")

@@ -212,6 +212,8 @@ async def test_the_owner_may_be_somebody_else_and_others_may_not(house: TlsHouse
     )
     assert (await house.ask("admin", "GET", PODS, headers={"Impersonate-Group": "x"})).status == 400
     assert (await house.ask("", "GET", "/version", headers={"Impersonate-User": "x"})).status == 403
+    odd = await house.ask("bob", "GET", PODS, headers={"Impersonate-User": "\xff"})
+    assert (odd.status, odd.body["reason"]) == (400, "BadRequest")
 
 
 # -- reviews
@@ -246,7 +248,12 @@ async def test_reviews_without_what_they_need_are_refused_as_upstream_does(house
     assert (found.status, found.body["message"]) == (400, "no namespace on request")
     assert (await house.ask("admin", "GET", SSAR)).status == 405
     assert (await house.ask("admin", "GET", f"{SSAR}/x")).status == 404
-    for spec in ("x", {"resourceAttributes": "x"}, {"resourceAttributes": {"verb": []}}):
+    for spec in (
+        "x",
+        {"resourceAttributes": "x"},
+        {"resourceAttributes": {"verb": []}},
+        {"nonResourceAttributes": {"path": 5}},
+    ):
         assert (await house.ask("admin", "POST", SSAR, {"spec": spec})).status == 400
 
 

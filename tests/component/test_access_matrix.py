@@ -53,9 +53,9 @@ def walk(caller: Caller, method_filter: frozenset[str] | None = None) -> Iterato
     """Yield (method, path, status, body) of every route with the methods that it has."""
     for path, methods in dict(routes()).items():
         for method in sorted(methods & (method_filter or methods)):
-            body = None if method == "GET" else {}
+            # Without bodies: a refusal with an unread body closes the connection, and handshakes are slow.
             headers = {"Content-Type": "application/merge-patch+json"} if method == "PATCH" else {}
-            found = caller.call(method, path, body, headers=headers)
+            found = caller.call(method, path, headers=headers)
             assert "Access-Control-Allow-Origin" not in found.headers
             assert "Server" not in found.headers
             yield method, path, found.status, found.body

@@ -42,6 +42,8 @@ from localset.machinery.metadata import (
     version_of,
 )
 
+SKIP_MIRROR = "endpointslice.kubernetes.io/skip-mirror"
+"""Whoever makes Endpoints with this label makes their slices too: the API does, for its own Service."""
 WORKERS = 2
 GATHER_SECONDS = 0.5
 
@@ -111,8 +113,9 @@ class EndpointSliceController:
             pods = [pod for pod in self._pods.list(namespace) if selects(selector, labels_of(pod))]
             groups = groups_from_pods(service, pods)
         else:
-            endpoints = self._endpoints.get(namespace, name)
-            manager, groups = FROM_ENDPOINTS, groups_from_endpoints(endpoints or {})
+            endpoints = self._endpoints.get(namespace, name) or {}
+            is_mirrored = labels_of(endpoints).get(SKIP_MIRROR) != "true"
+            manager, groups = FROM_ENDPOINTS, groups_from_endpoints(endpoints if is_mirrored else {})
         mine = [found for found in stored if labels_of(found).get(MANAGED_BY) == manager]
         for step in plan_slices(service, manager, groups, mine):
             await self._perform(step)
