@@ -1,8 +1,6 @@
 """The real kubectl gets in with our kubeconfig, others do not, and a program in a Pod finds the API as in a cluster."""
 
 import json
-import os
-import subprocess
 import sys
 import sysconfig
 from pathlib import Path
