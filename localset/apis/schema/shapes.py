@@ -46,6 +46,7 @@ _BY_VALUE_IN = frozenset(
         ("Event", "deprecatedSource"),
         ("Event", "involvedObject"),
         ("Event", "regarding"),
+        ("NetworkPolicySpec", "podSelector"),
     }
 )
 _ALWAYS_WRITTEN: dict[str, dict[str, Any]] = {
