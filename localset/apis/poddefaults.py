@@ -27,12 +27,13 @@ def default_pod_spec(spec: Object) -> None:
     elif spec.get("serviceAccount") and not spec.get("serviceAccountName"):
         spec["serviceAccountName"] = spec["serviceAccount"]
     for container in containers_of(spec):
-        _default_container(container, host_network=bool(spec.get("hostNetwork")))
+        default_container(container, host_network=bool(spec.get("hostNetwork")))
     for volume in spec.get("volumes") or []:
         _default_volume(volume)
 
 
-def _default_container(container: Object, *, host_network: bool) -> None:
+def default_container(container: Object, *, host_network: bool = False) -> None:
+    """Fill in a container's defaults in place."""
     container.setdefault("terminationMessagePath", "/dev/termination-log")
     container.setdefault("terminationMessagePolicy", "File")
     if not container.get("imagePullPolicy"):

@@ -5,6 +5,7 @@ Source: core/validation ValidatePodSpec.
 """
 
 from localset.apis.containers import container_causes, init_container_causes
+from localset.apis.ephemeral import refused_causes
 from localset.apis.pods import VOLUME_SOURCES
 from localset.apis.strategy import label_causes
 from localset.machinery.errors import Cause, bad_value, duplicate, not_supported, required
@@ -25,8 +26,12 @@ _NO_LIMITS = "processes share the machine unlimited"
 
 def template_causes(template: Object, path: str, claims: set[str]) -> list[Cause]:
     """Return what is wrong with a template. `claims` are the names that claim templates add as volumes."""
-    labels = (template.get("metadata") or {}).get("labels") or {}
-    return [*label_causes(labels, f"{path}.labels"), *spec_causes(template.get("spec") or {}, f"{path}.spec", claims)]
+    labels, spec = (template.get("metadata") or {}).get("labels") or {}, template.get("spec") or {}
+    return [
+        *label_causes(labels, f"{path}.labels"),
+        *spec_causes(spec, f"{path}.spec", claims),
+        *refused_causes(spec, f"{path}.spec", "ephemeral containers not allowed in pod template"),
+    ]
 
 
 def spec_causes(spec: Object, path: str, claims: set[str]) -> list[Cause]:

@@ -1,6 +1,7 @@
 """How Pods are written: defaults of a bare Pod, what may change on a live one. Pure."""
 
-from localset.apis.poddefaults import default_pod_spec
+from localset.apis.ephemeral import refused_causes
+from localset.apis.poddefaults import default_container, default_pod_spec
 from localset.apis.podspec import spec_causes, template_warnings
 from localset.apis.strategy import Strategy
 from localset.machinery.errors import Cause, not_allowed
@@ -18,6 +19,8 @@ def default_pod(pod: Object) -> None:
     spec = pod.setdefault("spec", {})
     default_pod_spec(spec)
     spec.setdefault("enableServiceLinks", True)
+    for container in spec.get("ephemeralContainers") or []:
+        default_container(container)
     for container in [*(spec.get("initContainers") or []), *(spec.get("containers") or [])]:
         resources = container["resources"]
         for name, amount in (resources.get("limits") or {}).items():
@@ -30,6 +33,10 @@ class PodStrategy(Strategy):
     def validate_spec(self, obj: Object) -> list[Cause]:
         """Check the spec."""
         return spec_causes(obj.get("spec") or {}, "spec", set())
+
+    def validate(self, obj: Object) -> list[Cause]:
+        """Check a new Pod, which can have no ephemeral containers yet."""
+        return [*super().validate(obj), *refused_causes(obj.get("spec") or {}, "spec", "cannot be set on create")]
 
     def validate_change(self, new: Object, old: Object) -> list[Cause]:
         """Allow images, activeDeadlineSeconds and added tolerations to change."""

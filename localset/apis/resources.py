@@ -182,7 +182,7 @@ RESOURCES: tuple[Resource, ...] = (
         "Pod",
         short_names=("po",),
         categories=("all",),
-        subresources=("status", "log", "exec", "attach", "portforward", "binding", "eviction"),
+        subresources=("status", "log", "exec", "attach", "portforward", "binding", "eviction", "ephemeralcontainers"),
     ),
     Resource("events", "event", "Event", short_names=("ev",)),
     Resource(

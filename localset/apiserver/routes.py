@@ -19,6 +19,7 @@ SUBRESOURCE_METHODS: dict[str, frozenset[str]] = {
     "status": frozenset({"GET", "PUT", "PATCH"}),
     "scale": frozenset({"GET", "PUT", "PATCH"}),
     "finalize": frozenset({"PUT"}),
+    "ephemeralcontainers": frozenset({"GET", "PUT", "PATCH"}),
     "log": frozenset({"GET"}),
     "exec": frozenset({"GET", "POST"}),
     "attach": frozenset({"GET", "POST"}),

@@ -15,7 +15,7 @@ from localset.kubelet.context import KubeletContext
 from localset.kubelet.expansion import expand
 from localset.kubelet.hooks import POST_START_SECONDS, run_hook
 from localset.kubelet.probes import ContainerProbes, ProbeKind
-from localset.kubelet.records import ContainerKind, ContainerRecord
+from localset.kubelet.records import ContainerKind, ContainerRecord, field_path
 from localset.kubelet.runtime import ProcessState
 from localset.kubelet.settings import ProbeTiming
 from localset.kubelet.starter import Surroundings
@@ -58,8 +58,7 @@ class ContainerCare:
     @property
     def field_path(self) -> str:
         """Return the event's fieldPath."""
-        kind = "containers" if self._record.kind is ContainerKind.MAIN else "initContainers"
-        return f"spec.{kind}{{{self._record.name}}}"
+        return field_path(self._record.name, self._record.kind)
 
     def begin(self) -> None:
         """Take care of a process that was just started."""

@@ -17,6 +17,7 @@ from localset.kubelet.records import container_of
 from localset.machinery.metadata import Object, annotations_of, labels_of, name_of, namespace_of, uid_of
 from localset.machinery.quantity import parse_quantity
 
+_CONTAINERS = ("initContainers", "containers", "ephemeralContainers")
 _SUBSCRIPT = re.compile(r"^metadata\.(labels|annotations)\['([^']+)'\]$")
 
 
@@ -67,7 +68,7 @@ def references_in(pod: Object) -> set[tuple[str, str]]:
     """Return (`configmaps`|`secrets`, name) of what the containers' environments refer to: a change may end a wait."""
     found: set[tuple[str, str]] = set()
     spec = pod.get("spec") or {}
-    for container in [*(spec.get("initContainers") or []), *(spec.get("containers") or [])]:
+    for container in [c for name in _CONTAINERS for c in spec.get(name) or []]:
         sources = [entry.get("valueFrom") or {} for entry in container.get("env") or []]
         for source in [*sources, *(container.get("envFrom") or [])]:
             for kind, keys in (

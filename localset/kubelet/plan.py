@@ -66,6 +66,8 @@ def plan_pod(view: PodView) -> list[Step]:
     is_blocked = _plan_init(view, steps)
     if not is_blocked:
         _plan_mains(view, steps)
+    added = [r for r in view.records.values() if r.kind is ContainerKind.EPHEMERAL]
+    steps += [Start(r.name) for r in added if r.report is None and r.attempt == 0]
     return steps
 
 
@@ -86,7 +88,7 @@ def may_restart(record: ContainerRecord, restart_policy: str) -> bool:
         return True
     if record.kind is ContainerKind.INIT:
         return not record.has_succeeded and restart_policy != "Never"
-    if restart_policy == "Never":
+    if restart_policy == "Never" or record.kind is ContainerKind.EPHEMERAL:
         return False
     return restart_policy == "Always" or not record.has_succeeded
 
@@ -135,7 +137,7 @@ def _plan_init(view: PodView, steps: list[Step]) -> bool:
         r.kind is ContainerKind.MAIN and (r.report is not None or r.attempt > 0) for r in view.records.values()
     )
     for record in view.records.values():
-        if record.kind is ContainerKind.MAIN:
+        if record.kind in {ContainerKind.MAIN, ContainerKind.EPHEMERAL}:
             continue
         if record.kind is ContainerKind.INIT and (record.has_succeeded or have_mains_begun):
             continue

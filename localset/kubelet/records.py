@@ -27,11 +27,15 @@ LABEL_NODE = "localset.dev/node"
 
 
 class ContainerKind(StrEnum):
-    """The three lives a container can lead."""
+    """The lives a container can lead; an ephemeral one is added to a Pod that runs, and never runs again."""
 
     INIT = "init"
     SIDECAR = "sidecar"
     MAIN = "main"
+    EPHEMERAL = "ephemeral"
+
+
+_FIELDS = {ContainerKind.MAIN: "containers", ContainerKind.EPHEMERAL: "ephemeralContainers"}
 
 
 @dataclass
@@ -112,7 +116,13 @@ def containers_of(pod: Object) -> list[tuple[Object, ContainerKind]]:
         is_sidecar = container.get("restartPolicy") == "Always"
         found.append((container, ContainerKind.SIDECAR if is_sidecar else ContainerKind.INIT))
     found.extend((container, ContainerKind.MAIN) for container in spec.get("containers") or [])
+    found.extend((container, ContainerKind.EPHEMERAL) for container in spec.get("ephemeralContainers") or [])
     return found
+
+
+def field_path(name: str, kind: ContainerKind) -> str:
+    """Return a container's fieldPath in events."""
+    return f"spec.{_FIELDS.get(kind, 'initContainers')}{{{name}}}"
 
 
 def container_of(pod: Object, name: str) -> Object | None:

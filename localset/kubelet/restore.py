@@ -92,7 +92,8 @@ def _attempt_of(report: ProcessReport) -> int:
 
 def _stored_statuses(pod: Object) -> dict[str, Object]:
     status = pod.get("status") or {}
-    listed = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
+    fields = ("initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses")
+    listed = [entry for field in fields for entry in status.get(field) or []]
     return {entry.get("name", ""): entry for entry in listed}
 
 

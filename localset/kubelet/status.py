@@ -35,7 +35,8 @@ def make_status(pod: Object, records: Sequence[ContainerRecord], facts: StatusFa
     """Return the status that `pod` should have; equal to the stored one when nothing changed."""
     old = pod.get("status") or {}
     images = {c["name"]: c.get("image") or "" for c in _all_containers(pod)}
-    has_init = any(r.kind is not ContainerKind.MAIN for r in records)
+    inits = [r for r in records if r.kind in {ContainerKind.INIT, ContainerKind.SIDECAR}]
+    has_init = bool(inits)
     phase = phase_of(pod, records, facts)
     status: dict[str, Any] = dict(old)
     status["phase"] = phase
@@ -46,12 +47,14 @@ def make_status(pod: Object, records: Sequence[ContainerRecord], facts: StatusFa
         status["podIPs"] = [{"ip": facts.pod_ip}]
     status.setdefault("startTime", facts.now)
     mains = sorted((r for r in records if r.kind is ContainerKind.MAIN), key=lambda r: r.name)
-    inits = [r for r in records if r.kind is not ContainerKind.MAIN]
     initialised = _is_initialised(records)
     context = _ContainerContext(images, facts, waits_for_init=has_init and not initialised, has_init=has_init)
     status["containerStatuses"] = [container_status(r, context) for r in mains]
     if inits:
         status["initContainerStatuses"] = [container_status(r, context) for r in inits]
+    added = [r for r in records if r.kind is ContainerKind.EPHEMERAL]
+    if added:
+        status["ephemeralContainerStatuses"] = [ephemeral_status(r, context) for r in added]
     status["conditions"] = _conditions(pod, records, facts, phase)
     return status
 
@@ -66,7 +69,8 @@ class _ContainerContext:
 
 def _all_containers(pod: Object) -> list[Object]:
     spec = pod.get("spec") or {}
-    return [*(spec.get("initContainers") or []), *(spec.get("containers") or [])]
+    fields = ("initContainers", "containers", "ephemeralContainers")
+    return [container for field in fields for container in spec.get(field) or []]
 
 
 def phase_of(pod: Object, records: Sequence[ContainerRecord], facts: StatusFacts) -> str:
@@ -76,7 +80,7 @@ def phase_of(pod: Object, records: Sequence[ContainerRecord], facts: StatusFacts
         return str(stored)
     mains = [r for r in records if r.kind is ContainerKind.MAIN]
     if facts.is_complete or facts.has_ended:
-        relevant = [r for r in records if r.kind is not ContainerKind.SIDECAR and r.is_over]
+        relevant = [r for r in records if r.kind in {ContainerKind.INIT, ContainerKind.MAIN} and r.is_over]
         if facts.has_ended and not any(r.is_over for r in mains):
             return "Failed" if relevant else str(stored)
         return "Succeeded" if all(r.has_succeeded for r in relevant) else "Failed"
@@ -159,6 +163,13 @@ def container_status(record: ContainerRecord, context: _ContainerContext) -> Obj
     return status
 
 
+def ephemeral_status(record: ContainerRecord, context: _ContainerContext) -> Object:
+    """Return one ephemeralContainerStatuses entry: it is never ready, and never counts as started."""
+    status: Object = {**container_status(record, context), "ready": False}
+    del status["started"]
+    return status
+
+
 def is_container_ready(record: ContainerRecord) -> bool:
     """Tell whether the container counts as ready."""
     return record.is_running and record.has_post_started and record.is_started and record.is_ready
@@ -193,7 +204,7 @@ def _conditions(pod: Object, records: Sequence[ContainerRecord], facts: StatusFa
         wanted["Initialized"] = (False, "ContainersNotInitialized", text)
     else:
         wanted["Initialized"] = (True, "PodCompleted" if phase == "Succeeded" else "", "")
-    counted = [r for r in records if r.kind is not ContainerKind.INIT]
+    counted = [r for r in records if r.kind in {ContainerKind.SIDECAR, ContainerKind.MAIN}]
     unready = [r.name for r in counted if not is_container_ready(r)]
     if phase == "Succeeded":
         wanted["ContainersReady"] = wanted["Ready"] = (False, "PodCompleted", "")

@@ -44,8 +44,11 @@ def choose_container(pod: Object, wanted: str) -> str:
         return str(default)
     if len(mains) == 1:
         return str(mains[0])
-    listed = " ".join(mains)
-    raise bad_request(f"a container name must be specified for pod {name_of(pod)}, choose one of: [{listed}]")
+    text = f"a container name must be specified for pod {name_of(pod)}, choose one of: [{' '.join(mains)}]"
+    for field, what in (("initContainers", "init containers"), ("ephemeralContainers", "debug containers")):
+        others = [c["name"] for c in (pod.get("spec") or {}).get(field) or []]
+        text += f" or one of the {what}: [{' '.join(others)}]" if others else ""
+    raise bad_request(text)
 
 
 class Streams:

@@ -25,6 +25,7 @@ from localset.kubelet.records import (
     container_of,
     containers_of,
     definition_hash,
+    field_path,
 )
 from localset.kubelet.restore import Restored, fresh_records
 from localset.kubelet.runtime import ProcessReport, ProcessState
@@ -208,6 +209,7 @@ class PodWorker:
         if self._must_wait(self):
             return False
         self._note_end_time()
+        self._note_new_containers()
         if self._is_stale and (self._volumes is not None or self.has_processes):
             self._is_stale = False
             self._volume_maker().refresh(self.pod, self._context.sources_for(self.pod, self._address))
@@ -220,6 +222,15 @@ class PodWorker:
             await self._write_status()
         await self._annotate()
         return False
+
+    def _note_new_containers(self) -> None:
+        """Take up ephemeral containers, which a Pod gains while it runs."""
+        for container, kind in containers_of(self.pod):
+            if container["name"] not in self.records:
+                self.records[container["name"]] = ContainerRecord(
+                    container["name"], kind, image=container.get("image") or ""
+                )
+                self.references |= references_in(self.pod)
 
     def _is_worth_telling(self) -> bool:
         """A round that only waits for the next one to go on starting containers need not write a status."""
@@ -321,7 +332,7 @@ class PodWorker:
             self._care_of(record, container, found).resume()
 
     def _tell_started(self, record: ContainerRecord, container: Object, report: ProcessReport) -> None:
-        path = f"spec.{'containers' if record.kind is ContainerKind.MAIN else 'initContainers'}{{{record.name}}}"
+        path = field_path(record.name, record.kind)
         recorder, image = self._context.recorder, container.get("image") or "host"
         skipped = self._starter.skipped_variables
         if skipped:
@@ -389,7 +400,7 @@ class PodWorker:
         self._backoff_messages[record.name] = message
         text = f"Back-off restarting failed container {record.name} in pod {who[4:]}"
         if record.waiting_message != message:
-            path = f"spec.containers{{{record.name}}}"
+            path = field_path(record.name, record.kind)
             self._context.recorder.event(self.pod, "Warning", "BackOff", text, field_path=path)
         record.waiting_reason, record.waiting_message = "CrashLoopBackOff", message
         self._wake_in(max(due - self._context.clock.monotonic(), 0.0))

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+from localset.apis import ephemeral
 from localset.apis.resources import Resource
 from localset.apis.scheme import strategy_of
 from localset.apis.workloads import refusal_of
@@ -210,6 +211,9 @@ class Writing:
         if subresource == "status":
             strategy.prepare_status_update(new, old)
             causes = strategy.validate_status_update(new, old)
+        elif subresource == "ephemeralcontainers":
+            ephemeral.take_containers_only(new, old)
+            causes = ephemeral.change_causes(new, old)
         elif subresource in {"finalize", "binding"}:
             causes = []  # the change itself touches nothing else
         else:

@@ -379,3 +379,24 @@ async def test_a_stopped_pod_keeps_its_deadline_across_a_kubelet_restart(house: 
     assert house.runtime.stopped[0][1] == pytest.approx(2, abs=0.1)
     house.runtime.end(house.runtime.spawned[0], 137, signal=9)
     await house.until_pod("web-0", lambda p: p == {})
+
+
+async def test_an_ephemeral_container_joins_a_running_pod_and_never_runs_again(house: House):
+    pod = await start(house, make_pod())
+    added = {"name": "debugger", "image": "app:1", "command": ["debug"]}
+    await house.client.update("pods", {**pod, "spec": {**pod["spec"], "ephemeralContainers": [added]}})
+
+    def debugger(pod: dict) -> dict:
+        return next(iter((pod.get("status") or {}).get("ephemeralContainerStatuses") or []), {}).get("state", {})
+
+    pod = await house.until_pod("web-0", lambda p: "running" in debugger(p))
+    assert is_ready(pod)
+    run_id = f"{pod['metadata']['uid']}.debugger.0"
+    house.runtime.end(run_id, 3)
+    pod = await house.until_pod("web-0", lambda p: "terminated" in debugger(p))
+    assert debugger(pod)["terminated"]["exitCode"] == 3
+    assert (pod["status"]["phase"], is_ready(pod)) == ("Running", True)
+    await house.restart_kubelet()
+    await house.advance(600)
+    assert [r for r in house.runtime.living() if "debugger" in r] == []
+    assert "terminated" in debugger(await house.pod("web-0"))
