@@ -13,8 +13,51 @@ from typing import Any
 log = logging.getLogger(__name__)
 
 
+class Signal:
+    """An event with one waiter, a tenth of asyncio.Event's size: there is one for each Pod."""
+
+    __slots__ = ("_is_set", "_waiter")
+
+    def __init__(self) -> None:
+        """Start unset."""
+        self._is_set = False
+        self._waiter: asyncio.Future[None] | None = None
+
+    def set(self) -> None:
+        """Wake the waiter, now or when it comes."""
+        self._is_set = True
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def is_set(self) -> bool:
+        """Tell whether it was set since the last `clear`."""
+        return self._is_set
+
+    def clear(self) -> None:
+        """Unset."""
+        self._is_set = False
+
+    async def wait(self) -> None:
+        """Return once it is set. RuntimeError for a second waiter."""
+        if self._is_set:
+            return
+        if self._waiter is not None:
+            raise RuntimeError("a Signal has one waiter")
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+
 class Tasks:
     """A named set of running tasks that ends together."""
+
+    __slots__ = (
+        "_closed",
+        "_tasks",
+        "name",
+    )
 
     def __init__(self, name: str) -> None:
         """Name the owner; the name appears in logs."""

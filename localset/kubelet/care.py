@@ -30,6 +30,19 @@ _STOP_RETRY_SECONDS = 0.2
 class ContainerCare:
     """The care of one process; `record` is shared with the worker."""
 
+    __slots__ = (
+        "_address",
+        "_container",
+        "_context",
+        "_pod",
+        "_probes",
+        "_record",
+        "_stopping",
+        "_tasks",
+        "_wake",
+        "surroundings",
+    )
+
     def __init__(  # noqa: PLR0913, PLR0917 - one process and what it lives in
         self,
         context: KubeletContext,

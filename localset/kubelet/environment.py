@@ -25,7 +25,7 @@ class ConfigError(Exception):
     """A reference that cannot be resolved; the text is what Kubernetes shows as the waiting message."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Sources:
     """What references may look at. Finders answer None for an absent object of the Pod's namespace."""
 
@@ -37,7 +37,7 @@ class Sources:
     allocatable: Mapping[str, str]
 
 
-@dataclass
+@dataclass(slots=True)
 class Environment:
     """The result: variables in order of definition, and the names that envFrom had to leave out."""
 

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 _COMPACT_WHEN_DEAD = 64
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class HostEntry:
     """One ready address with the hostname that its Endpoints give it."""
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from localset.machinery.metadata import Object
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PodOwner:
     """Who owns the Pod's volumes; -1 leaves as it is."""
 
@@ -14,7 +14,7 @@ class PodOwner:
     has_fs_group: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ProcessIdentity:
     """What a container's process runs as; None: as the keeper does."""
 

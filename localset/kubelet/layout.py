@@ -26,7 +26,7 @@ from localset.kubelet.volumes import MountedVolume
 from localset.machinery.metadata import Object
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Place:
     """One thing at a path of the container."""
 
@@ -35,7 +35,7 @@ class Place:
     is_read_only: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Layout:
     """The outcome: mounts for the runtime, or the root of the link tree."""
 

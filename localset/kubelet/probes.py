@@ -32,7 +32,7 @@ class ProbeKind(StrEnum):
     LIVENESS = "liveness"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ProbeTimes:
     """A probe's numbers with Kubernetes' defaults."""
 
@@ -70,6 +70,17 @@ OnFailure = Callable[[ProbeKind, ActionResult], None]
 
 class ContainerProbes:
     """The probes of one process of one container."""
+
+    __slots__ = (
+        "_attempt",
+        "_clock",
+        "_container",
+        "_is_eager",
+        "_killers",
+        "_on_failure",
+        "_on_result",
+        "_tasks",
+    )
 
     def __init__(
         self,

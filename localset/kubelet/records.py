@@ -38,7 +38,7 @@ class ContainerKind(StrEnum):
 _FIELDS = {ContainerKind.MAIN: "containers", ContainerKind.EPHEMERAL: "ephemeralContainers"}
 
 
-@dataclass
+@dataclass(slots=True)
 class Backoff:
     """Restart delay of one container: `delay` is what the *next* restart must wait; 0 before the first crash."""
 
@@ -60,7 +60,7 @@ class Backoff:
         self.updated_at = now
 
 
-@dataclass
+@dataclass(slots=True)
 class ContainerRecord:
     """One container's present process and its past. `attempt` is restartCount; `over_at` is monotonic."""
 

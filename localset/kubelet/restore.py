@@ -25,7 +25,7 @@ from localset.kubelet.runtime import ProcessReport, ProcessState
 from localset.machinery.metadata import Object, uid_of
 
 
-@dataclass
+@dataclass(slots=True)
 class Restored:
     """A Pod's records and the run ids of earlier attempts that may be forgotten."""
 

@@ -37,7 +37,7 @@ class ProcessState(StrEnum):
         return self in {ProcessState.EXITED, ProcessState.FAILED, ProcessState.UNKNOWN}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Mount:
     """A host path that appears at `target` (levels with own mounts only). `source` is absolute, file or directory."""
 
@@ -46,7 +46,7 @@ class Mount:
     read_only: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ProcessSpec:
     """All that is needed to start one container's process, in plain data (it is journalled as JSON).
 
@@ -81,7 +81,7 @@ class ProcessSpec:
     labels: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ProcessReport:
     """What is known of a process. Times are wall seconds since the epoch, for display.
 
@@ -102,7 +102,7 @@ class ProcessReport:
     labels: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ExecSpec:
     """A command inside a running container's surroundings (probes, exec, lifecycle hooks)."""
 

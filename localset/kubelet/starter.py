@@ -40,7 +40,7 @@ HOST_IMAGE = "host"
 _SURROUNDINGS = "surroundings.json"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Surroundings:
     """What a command inside the container is given: probes, hooks and exec use the same as the process."""
 
@@ -67,7 +67,7 @@ class Surroundings:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PodFiles:
     """The directories and generated files of one Pod."""
 
@@ -158,6 +158,12 @@ def check_ports(address: str, container: Object) -> tuple[str, bool]:
 
 class Starter:
     """Makes ready the starts of one Pod's containers."""
+
+    __slots__ = (
+        "_context",
+        "_files",
+        "skipped_variables",
+    )
 
     def __init__(self, context: KubeletContext, files: PodFiles) -> None:
         """`files` exist already (`write_pod_files`)."""

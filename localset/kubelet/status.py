@@ -18,7 +18,7 @@ OWN_CONDITIONS = ("PodReadyToStartContainers", "Initialized", "Ready", "Containe
 TERMINAL_PHASES = frozenset({"Succeeded", "Failed"})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class StatusFacts:
     """What is known beside the records. `now` is RFC 3339; `pod_ip` empty until the address is stored."""
 

@@ -20,7 +20,7 @@ LOOK_SECONDS = 600.0
 """At most so long between two looks: a laptop's sleep does not count in the monotonic clock."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Wish:
     """What a volume asks for."""
 

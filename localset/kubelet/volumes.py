@@ -40,7 +40,7 @@ _GROUP_BITS = 0o2070
 _PROJECTED = ("configMap", "secret", "downwardAPI", "projected")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class MountedVolume:
     """A volume that is there. `path` is absolute; a file only for hostPath."""
 

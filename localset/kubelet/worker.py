@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable
 
 from localset.base.clock import parse_rfc3339, rfc3339
-from localset.base.tasks import Tasks
+from localset.base.tasks import Signal, Tasks
 from localset.client.client import DeleteOptions, PatchType
 from localset.kubelet.addresses import BlockFullError
 from localset.kubelet.care import MINIMUM_GRACE_SECONDS, ContainerCare
@@ -64,6 +64,38 @@ _CONFLICT_RETRIES = 8
 class PodWorker:
     """Everything about one Pod on this node, from its binding to the removal of its last file."""
 
+    __slots__ = (
+        "_address",
+        "_backoff_messages",
+        "_cares",
+        "_context",
+        "_ends_at",
+        "_failures",
+        "_has_asked_removal",
+        "_hashed_pod",
+        "_hashes",
+        "_is_restored",
+        "_is_stale",
+        "_last_grace",
+        "_last_status",
+        "_may_start",
+        "_must_wait",
+        "_on_end",
+        "_starter",
+        "_superseded",
+        "_tasks",
+        "_timer",
+        "_volumes",
+        "_wakeup",
+        "files",
+        "is_gone",
+        "key",
+        "pod",
+        "records",
+        "references",
+        "uid",
+    )
+
     def __init__(  # noqa: PLR0913 - one Pod and its place in the house
         self,
         context: KubeletContext,
@@ -101,7 +133,7 @@ class PodWorker:
         self._last_grace = 0.0
         self._hashes: dict[str, str] = {}
         self._hashed_pod: Object | None = None
-        self._wakeup = asyncio.Event()
+        self._wakeup = Signal()
         self._timer: tuple[float, asyncio.Task[None]] | None = None
         self._tasks = Tasks(f"pod {self.key}")
         self._last_status: tuple[str, Object] | None = None

@@ -28,6 +28,7 @@ class History:
         self._start = 0  # the position of _changes[0], counted since the store was opened
         self._trimmed = 0  # leading entries of _changes that are already out of the window
         self._bytes = 0
+        self._dictionary = b""
         self._waiters: set[asyncio.Future[None]] = set()
 
     def append(self, change: Change) -> None:
@@ -65,13 +66,15 @@ class History:
         past = [change.previous] if change.previous is not None else []  # superseded by this very change
         if change.kind is ChangeKind.DELETED:
             past.append(change.record)
+        if not self._dictionary:
+            self._dictionary = change.record.data
         for record in past:
             before = record.size
-            record.pack()
+            record.pack(self._dictionary)
             if record.revision > self.floor:
                 self._bytes += record.size - before
         before = change.record.size
-        change.record.rest()
+        change.record.rest(self._dictionary)
         self._bytes += change.record.size - before
 
     def position_after(self, revision: int) -> int:

@@ -14,7 +14,7 @@ import orjson
 
 from localset.machinery.metadata import Object, sharing
 
-_WORTH_PACKING = 512
+_WORTH_PACKING = 256
 _OWN_REFERENCES = 2  # the record's, and the one that asking makes
 
 
@@ -67,19 +67,21 @@ class ChangeKind(StrEnum):
 class Record:
     """One state of one object: its encoded bytes and, parsed on demand, the object. Shared: never change it."""
 
-    __slots__ = ("_bytes", "_is_packed", "_object", "revision")
+    __slots__ = ("_bytes", "_dictionary", "_object", "revision")
 
     def __init__(self, revision: int, data: bytes, obj: Object | None = None) -> None:
         """Hold `data`; `obj` is its parsed form when the caller has it already."""
         self.revision = revision
         self._bytes = data
-        self._is_packed = False
+        self._dictionary: bytes | None = None  # of packed bytes
         self._object = obj
 
     @property
     def data(self) -> bytes:
         """Return the encoded object."""
-        return zlib.decompress(self._bytes) if self._is_packed else self._bytes
+        if self._dictionary is None:
+            return self._bytes
+        return zlib.decompressobj(zdict=self._dictionary).decompress(self._bytes)
 
     @property
     def size(self) -> int:
@@ -90,7 +92,7 @@ class Record:
     def object(self) -> Object:
         """Return the parsed object."""
         if self._object is None:
-            if self._is_packed:
+            if self._dictionary is not None:
                 unpacked: Object = orjson.loads(self.data)
                 return unpacked  # the past is read once at most: nothing is gained by keeping it
             self._object = orjson.loads(self._bytes)
@@ -101,20 +103,24 @@ class Record:
         if self._object is not None:
             sharing(obj, self._object)
 
-    def rest(self) -> None:
+    def rest(self, dictionary: bytes) -> None:
         """Drop the parsed form, several times the size of the bytes, unless somebody shares it (an informer's cache).
 
         What nobody shares is seldom read (events above all), so its bytes are packed as well.
         """
         if sys.getrefcount(self._object) <= _OWN_REFERENCES:
-            self.pack()
+            self.pack(dictionary)
 
-    def pack(self) -> None:
-        """Keep a state that is hardly read any more in a fraction of its room; it is unpacked on demand."""
+    def pack(self, dictionary: bytes) -> None:
+        """Keep a state that is hardly read any more in a fraction of its room; it is unpacked on demand.
+
+        `dictionary` is another object of its kind, which it is likely to resemble.
+        """
         self._object = None
-        if not self._is_packed and len(self._bytes) > _WORTH_PACKING:
-            self._bytes = zlib.compress(self._bytes, 1)
-            self._is_packed = True
+        if self._dictionary is None and len(self._bytes) > _WORTH_PACKING:
+            packer = zlib.compressobj(zdict=dictionary)
+            self._bytes = packer.compress(self._bytes) + packer.flush()
+            self._dictionary = dictionary
 
     @staticmethod
     def of(revision: int, obj: Object, like: "Record | None" = None) -> "Record":

@@ -85,6 +85,7 @@ class Database:
         # NB: a short log. On a full disk the released ballast must hold all of it when it is moved into the database;
         # with the default of 1,000 pages the checkpoint itself eats the ballast and fails.
         run("PRAGMA wal_autocheckpoint=128")
+        run("PRAGMA cache_size=-256")  # kB: all reads come from our own memory, pages would be kept a second time
         if not run("SELECT 1 FROM sqlite_master WHERE name = 'objects'").fetchone():
             self._connection.executescript(
                 f"BEGIN IMMEDIATE;{_SCHEMA}PRAGMA application_id={APPLICATION_ID};"
