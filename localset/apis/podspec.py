@@ -37,10 +37,8 @@ def template_causes(template: Object, path: str, claims: set[str]) -> list[Cause
 def spec_causes(spec: Object, path: str, claims: set[str]) -> list[Cause]:
     """Return what is wrong with a PodSpec, in validation order."""
     causes: list[Cause] = []
-    volumes = set(claims)
-    for i, volume in enumerate(spec.get("volumes") or []):
-        causes += _volume_causes(volume, f"{path}.volumes[{i}]", volumes - claims)
-        volumes.add(volume.get("name", ""))
+    volumes, found = _volumes(spec, path, claims)
+    causes += found
     if not spec.get("containers"):
         causes.append(required(f"{path}.containers"))
     names: set[str] = set()
@@ -77,6 +75,17 @@ def _identity_causes(context: Object, path: str) -> list[Cause]:
         for field in ("runAsUser", "runAsGroup", "fsGroup")
         if context.get(field) is not None and not 0 <= context[field] < 2**31
     ]
+
+
+def _volumes(spec: Object, path: str, claims: set[str]) -> tuple[set[str], list[Cause]]:
+    """Return the names that can be mounted, and what is wrong with the others: a wrong volume cannot be mounted."""
+    names, causes = set(claims), []
+    for i, volume in enumerate(spec.get("volumes") or []):
+        found = _volume_causes(volume, f"{path}.volumes[{i}]", names - claims)
+        causes += found
+        if not found:
+            names.add(volume.get("name", ""))
+    return names, causes
 
 
 def _volume_causes(volume: Object, path: str, names: set[str]) -> list[Cause]:

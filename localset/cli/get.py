@@ -21,6 +21,7 @@ from localset.machinery.errors import StatusError
 @click.option("-w", "--watch", "is_watching", is_flag=True, help="Go on with what changes.")
 @click.option("--no-headers", is_flag=True, help="Rows only.")
 @click.option("--show-labels", is_flag=True, help="A last column with all labels.")
+@click.option("--show-managed-fields", is_flag=True, help="With -o yaml or json: who owns which field.")
 @click.option("--ignore-not-found", is_flag=True, help="Exit 0 when a named object is absent.")
 @click.pass_obj
 def get(context: Context, /, words: tuple[str, ...], **options: Any) -> int:
@@ -138,6 +139,7 @@ class _Get:
             for obj in objects:
                 put(_name_of(obj))
             return code
+        objects = [self._shown(obj) for obj in objects]
         is_single = len(objects) == 1 and all(name for _, name in self._targets)
         value = (
             objects[0]
@@ -178,11 +180,19 @@ class _Get:
                 self._print_one(event["object"])
         return 0
 
+    def _shown(self, obj: Any) -> Any:
+        """Leave out managedFields, as kubectl does: nobody reads them by chance."""
+        metadata = obj.get("metadata", {})
+        if self._options["show_managed_fields"] or "managedFields" not in metadata:
+            return obj
+        return {**obj, "metadata": {key: value for key, value in metadata.items() if key != "managedFields"}}
+
     def _print_one(self, obj: Any) -> None:
         output = self._options["output"]
         if output == "name":
             put(_name_of(obj))
         else:
+            obj = self._shown(obj)
             put("---\n" + to_yaml(obj).rstrip("\n") if output == "yaml" else to_json(obj))
 
 

@@ -167,8 +167,13 @@ def canonical(fields: Any) -> FieldSet:
     return result
 
 
+_LONGEST = 64 * 1024
+
+
 def _element(key: str) -> str:
     kind, text = key[:2], key[2:]
+    if len(text) > _LONGEST:
+        raise ValueError("a path element is too long")
     if kind == "f:":
         return key
     if kind == "i:" and text.isascii() and text.isdecimal():

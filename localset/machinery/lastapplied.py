@@ -9,6 +9,7 @@ import json
 from typing import Any
 
 from localset.machinery import fieldsets
+from localset.machinery.decoding import DecodeError, decode_json
 from localset.machinery.fieldsets import FieldSet
 from localset.machinery.metadata import Object, annotations_of
 from localset.machinery.shapes import Shape
@@ -25,8 +26,8 @@ def allowed_conflicts(shape: Shape, api_version: str, live: Object) -> FieldSet:
     if not text:
         return {}
     try:
-        applied = json.loads(text)
-    except ValueError:
+        applied, _ = decode_json(text.encode())
+    except DecodeError:
         return {}
     if not isinstance(applied, dict) or applied.get("apiVersion") != api_version:
         return {}

@@ -103,7 +103,7 @@ def decode(listed: Any) -> dict[Manager, Entry] | None:
             manager = Manager(str(item.get("manager") or ""), operation, key, str(item.get("subresource") or ""))
             fields = fieldsets.canonical(item.get("fieldsV1") or {})
             owners[manager] = Entry(api_version, str(item.get("time") or ""), fields)
-    except (AttributeError, TypeError, ValueError):
+    except (AttributeError, RecursionError, TypeError, ValueError):
         return None
     return owners
 

@@ -33,6 +33,7 @@ from localset.machinery.errors import (
 )
 from localset.machinery.metadata import Object, copy_of, name_of, namespace_of, version_of
 from localset.machinery.ownership import same_but_time
+from localset.machinery.patch import same_json
 from localset.registry.admission import Admission
 from localset.registry.deletion import (
     Fate,
@@ -175,7 +176,7 @@ class Writing:
             owners = (_metadata_of(new) if is_tracked else old["metadata"]).get("managedFields")
             self._prepare_update(resource, new, old, subresource)
             _set_owners(new, owners)
-            if _is_same(new, old):
+            if _is_same(resource, new, old):
                 return old
             if is_dry_run:
                 new["metadata"]["resourceVersion"] = version_of(old)
@@ -276,14 +277,15 @@ def _set_owners(obj: Object, owners: Any) -> None:
         obj["metadata"].pop("managedFields", None)
 
 
-def _is_same(new: Object, old: Object) -> bool:
+def _is_same(resource: Resource, new: Object, old: Object) -> bool:
     """Tell whether a write gives the stored object: its version and the times of its owners do not count."""
     kept = old["metadata"]
     owners, version = kept.get("managedFields"), version_of(old)
     metadata = {**new["metadata"], "resourceVersion": version}
     if owners and metadata.get("managedFields"):
         metadata["managedFields"] = owners
-    if {**new, "metadata": metadata} != old:
+    whole = {**new, "metadata": metadata}
+    if whole != old or not (resource.is_built_in or same_json(whole, old)):  # NB: in Python True is 1
         return False
     return same_but_time(new["metadata"].get("managedFields"), owners)
 
