@@ -7,9 +7,11 @@ here decides what somebody may do: that is `authorization`.
 
 import hashlib
 import socket
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+from weakref import WeakKeyDictionary
 
 from aiohttp import web
 
@@ -113,7 +115,19 @@ def _certificate_identity(request: web.Request) -> Identity | None:
     """Return whom the connection's certificate names; the TLS handshake has verified it against our authority."""
     transport = request.transport
     connection: Any = transport.get_extra_info("ssl_object") if transport is not None else None
-    certificate = connection.getpeercert() if connection is not None else None
+    if connection is None:
+        return None
+    if connection not in _known:
+        _known[connection] = _peer_identity(connection)
+    return _known[connection]
+
+
+_known: "WeakKeyDictionary[ssl.SSLObject, Identity | None]" = WeakKeyDictionary()
+"""Whose connection it is, told once: reading a certificate costs as much as all else that the guard does."""
+
+
+def _peer_identity(connection: Any) -> Identity | None:
+    certificate = connection.getpeercert()
     if not certificate:
         return None
     pairs = [pair for element in certificate.get("subject", ()) for pair in element]
