@@ -76,7 +76,9 @@ def ask_who_and_what(own: Kubectl) -> None:
     assert "system:serviceaccount:default:default" in Kubectl(own.program, own.home, config).out("auth", "whoami")
 
 
-def test_the_kubeconfig_is_printed_written_merged_and_stays_right_after_a_restart(house: House, tmp_path: Path) -> None:
+def test_the_kubeconfig_is_printed_written_merged_and_stays_right_after_a_restart(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     house.up()
     before = config_of(house)
     assert yaml.safe_load(house.run("kubeconfig").stdout) == before
@@ -84,6 +86,15 @@ def test_the_kubeconfig_is_printed_written_merged_and_stays_right_after_a_restar
     house.run("kubeconfig", f"--write={written}")
     assert (written.stat().st_mode & 0o777, yaml.safe_load(written.read_text())) == (0o600, before)
     program = find_kubectl("1.32")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "kubectl").symlink_to(program)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "merged"))
+    (tmp_path / "merged").write_text("contexts:\n- {name: work, context: {cluster: work}}\ncurrent-context: work\n")
+    house.run("kubeconfig", "--merge", "--context=mine")
+    listed = Kubectl(program, tmp_path, tmp_path / "merged").out("config", "get-contexts", "-o", "name")
+    assert set(listed.split()) == {"work", "mine"}
+    assert "default" in house.run("kubectl", "get", "namespaces").stdout
     house.run("down")
     house.run("up")
     assert config_of(house) == before
