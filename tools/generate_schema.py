@@ -81,7 +81,16 @@ DEFAULTS = {
     "io.k8s.api.core.v1.ServicePort.protocol": "TCP",
 }
 """The `+default` marks of upstream's Go types, which the source has lost. protocol is a key of list maps."""
-FREE_FORM = {"io.k8s.apimachinery.pkg.runtime.RawExtension", "io.k8s.apimachinery.pkg.apis.meta.v1.FieldsV1"}
+_CRD = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1."
+FREE_FORM = {
+    "io.k8s.apimachinery.pkg.runtime.RawExtension",
+    "io.k8s.apimachinery.pkg.apis.meta.v1.FieldsV1",
+    f"{_CRD}JSON",
+    f"{_CRD}JSONSchemaPropsOrBool",  # apis.customresources looks inside
+    f"{_CRD}JSONSchemaPropsOrStringArray",
+}
+ALIASES = {f"{_CRD}JSONSchemaPropsOrArray": f"{_CRD}JSONSchemaProps"}
+"""The array form is refused in v1."""
 INLINE = {
     "io.k8s.apimachinery.pkg.api.resource.Quantity": "q",
     "io.k8s.apimachinery.pkg.util.intstr.IntOrString": "is",
@@ -152,6 +161,7 @@ def node_of(schema: dict[str, Any]) -> Node:
     more = extensions(schema)
     if "$ref" in schema:
         name = schema["$ref"].removeprefix(PREFIX)
+        name = ALIASES.get(name, name)
         leaf = INLINE.get(name)
         if leaf is None:
             return {"r": name, **more}

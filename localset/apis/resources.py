@@ -4,7 +4,11 @@ One row per resource; storage is the first version, unless a row says otherwise.
 resources: registry, routes and discovery ask there. Only what can never be a custom resource may look here by name.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from localset.apis.customresources.definition import Definition
 
 
 @dataclass(frozen=True)
@@ -12,7 +16,8 @@ class Resource:
     """A served resource. `name` is `plural` or `plural.group`; `versions` are the served ones, the preferred first.
 
     `storage` is the storage version, empty for the first; `list_kind` the kind of a list, empty for `<kind>List`;
-    `verbs` are those that are served, empty for all.
+    `verbs` are those that are served, empty for all;
+    `definition` is set for custom resources alone.
     """
 
     plural: str
@@ -37,14 +42,23 @@ class Resource:
         """Tell whether the kind is one of Kubernetes' own rather than a custom resource."""
         return self.name in BY_NAME
 
+    definition: "Definition | None" = field(default=None, compare=False, repr=False)
+
     @property
     def storage_version(self) -> str:
         """Return the version that objects are stored in."""
         return self.storage or self.versions[0]
 
     def is_stored_in(self, version: str) -> bool:
-        """Tell whether the stored object is the very answer in `version`."""
-        return version == self.storage_version and not self.stored_as
+        """Tell whether the stored object is the very answer in `version`.
+
+        Never for custom resources: their schema may have changed since an object was written.
+        """
+        return version == self.storage_version and not self.stored_as and self.definition is None
+
+    def subresources_of(self, version: str) -> tuple[str, ...]:
+        """Return the subresources of `version`: custom resources may differ from version to version."""
+        return self.subresources if self.definition is None else self.definition.subresources(version)
 
     @property
     def kind_of_list(self) -> str:
@@ -211,6 +225,16 @@ RESOURCES: tuple[Resource, ...] = (
     Resource("events", "event", "Event", "events.k8s.io", short_names=("ev",), stored_as="events"),
     *WITHOUT_EFFECT,
     *REFUSED,
+    Resource(
+        "customresourcedefinitions",
+        "customresourcedefinition",
+        "CustomResourceDefinition",
+        "apiextensions.k8s.io",
+        namespaced=False,
+        short_names=("crd", "crds"),
+        categories=("api-extensions",),
+        subresources=("status",),
+    ),
 )
 
 BY_NAME: dict[str, Resource] = {resource.name: resource for resource in RESOURCES}

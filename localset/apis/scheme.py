@@ -84,6 +84,8 @@ _STRATEGIES: dict[str, type[Strategy]] = {
     "horizontalpodautoscalers.autoscaling": quotas.AutoscalerStrategy,
 }
 
+DEFINITIONS = "customresourcedefinitions.apiextensions.k8s.io"
+
 _DEFAULTS: dict[str, Callable[[Object], None]] = {
     "services": services.default_service,
     "secrets": configuration.default_secret,
@@ -113,19 +115,29 @@ _DEFAULTS: dict[str, Callable[[Object], None]] = {
 @cache
 def strategy_of(resource_name: str) -> Strategy:
     """Return the strategy of `pods`, `statefulsets.apps`, …"""
+    if resource_name == DEFINITIONS:
+        # Here and not above: the rules for definitions are read where somebody defines something.
+        from localset.apis.customresources.kind import DefinitionStrategy
+
+        return DefinitionStrategy(BY_NAME[resource_name])
     return _STRATEGIES.get(resource_name, Strategy)(BY_NAME[resource_name])
+
+
+def strategy_for(resource: Resource, version: str = "") -> Strategy:
+    """Return the strategy for objects of `resource`, built in or custom, that are written in `version`."""
+    if resource.definition is not None:
+        return resource.definition.strategy(version)
+    return strategy_of(resource.name)
 
 
 def decode(resource: Resource, version: str, obj: Object, validation: FieldValidation) -> Decoded:
     """Return the storage form of `obj`, a request body in `version`. StatusError 400 for what cannot be understood."""
+    if resource.definition is not None:
+        custom, unknown = resource.definition.decode(version, obj)
+        return Decoded(custom, _complaints(resource, version, unknown, validation))
     _check_identity(resource, version, obj)
     checked = check(resource.group, version, resource.kind, obj)
-    complaints = [f'unknown field "{path}"' for path in checked.unknown]
-    if complaints and validation is FieldValidation.STRICT:
-        raise bad_request(
-            f'{resource.kind} in version "{version}" cannot be handled as a {resource.kind}: '
-            f"strict decoding error: {', '.join(complaints)}"
-        )
+    warnings = _complaints(resource, version, checked.unknown, validation)
     decoded = checked.object
     decoded.setdefault("metadata", {})
     if resource.stored_as:
@@ -135,8 +147,18 @@ def decode(resource: Resource, version: str, obj: Object, validation: FieldValid
     if resource.kind == "PodDisruptionBudget":
         poddisruptionbudgets.to_storage(decoded, version)
     decoded["apiVersion"], decoded["kind"] = resource.api_version(), resource.kind
-    warnings = complaints if validation is FieldValidation.WARN else []
     return Decoded(decoded, warnings)
+
+
+def _complaints(resource: Resource, version: str, unknown: list[str], validation: FieldValidation) -> list[str]:
+    """Return what to say about unknown fields; StatusError 400 when they are not allowed."""
+    complaints = [f'unknown field "{path}"' for path in unknown]
+    if complaints and validation is FieldValidation.STRICT:
+        raise bad_request(
+            f'{resource.kind} in version "{version}" cannot be handled as a {resource.kind}: '
+            f"strict decoding error: {', '.join(complaints)}"
+        )
+    return complaints if validation is FieldValidation.WARN else []
 
 
 def _check_identity(resource: Resource, version: str, obj: Object) -> None:
@@ -172,12 +194,18 @@ def _go_type(value: object) -> str:
 def _default(resource: Resource, version: str, obj: Object) -> None:
     if resource.name == "statefulsets.apps":
         statefulsets.default_statefulset(obj, version)
+    elif resource.name == DEFINITIONS:
+        from localset.apis.customresources.kind import default_definition
+
+        default_definition(obj)
     elif (defaults := _DEFAULTS.get(resource.name)) is not None:
         defaults(obj)
 
 
 def default(resource: Resource, obj: Object) -> Object:
     """Return a defaulted copy of `obj`, made inside the house in the storage version."""
+    if resource.definition is not None:
+        return resource.definition.default(obj)
     defaulted: Object = copy_of(obj)
     defaulted["apiVersion"], defaulted["kind"] = resource.api_version(), resource.kind
     defaulted.setdefault("metadata", {})
@@ -187,6 +215,8 @@ def default(resource: Resource, obj: Object) -> Object:
 
 def encode(resource: Resource, version: str, obj: Object) -> Object:
     """Return `obj`, which is stored, in `version`; the very same object when that is the storage version."""
+    if resource.definition is not None:
+        return resource.definition.encode(version, obj)
     if resource.is_stored_in(version):
         return obj
     if resource.stored_as:
@@ -207,4 +237,6 @@ def patch_schema(resource: Resource, version: str) -> PatchSchema:
 
 def shape_of(resource: Resource, version: str) -> Shape:
     """Return what server-side apply must know of a kind: which lists merge by what, what is owned as a whole."""
+    if resource.definition is not None:
+        return resource.definition.version(version).shape
     return published_shape(resource.group, version, resource.kind) or UNKNOWN

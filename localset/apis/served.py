@@ -50,7 +50,7 @@ class ServedResources:
             for version in resource.versions:
                 self._by_kind[resource.group, version, resource.kind] = resource
                 self.by_path[resource.group, version, resource.plural] = resource
-        for resource in self:
+        for resource in (row for row in self if row.versions):
             known = versions.setdefault(resource.group, [])
             known += [version for version in resource.versions if version not in known]
         static_groups = {resource.group for resource in self._static}

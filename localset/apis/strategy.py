@@ -92,7 +92,11 @@ class Strategy:
 
     def validate_update(self, new: Object, old: Object) -> list[Cause]:
         """Return all causes against replacing `old` with `new`; the name was accepted before."""
-        return [*metadata_causes(new), *self.validate_spec(new), *self.validate_change(new, old)]
+        return [*self.validate_metadata(new), *self.validate_spec(new), *self.validate_change(new, old)]
+
+    def validate_metadata(self, obj: Object) -> list[Cause]:
+        """Return what is wrong with labels, annotations, owners and finalizers."""
+        return metadata_causes(obj)
 
     def validate_status_update(self, new: Object, old: Object) -> list[Cause]:
         """Return all causes against the new status."""

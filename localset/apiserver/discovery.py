@@ -17,6 +17,7 @@ from localset.apiserver.negotiation import DISCOVERY_FORMS, Answer, choose
 from localset.apiserver.routes import RouteTable
 
 _VERBS = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
+_CUSTOM_VERBS = ["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"]
 _METHOD_VERBS = {"GET": "get", "PUT": "update", "PATCH": "patch", "POST": "create"}
 _SUBRESOURCE_KINDS: dict[str, tuple[str, str, str]] = {
     "exec": ("", "v1", "PodExecOptions"),
@@ -37,13 +38,17 @@ def storage_version_hash(resource: Resource) -> str:
 def _verbs(resource: Resource) -> list[str]:
     if resource.verbs:
         return sorted(resource.verbs)
+    if resource.definition is not None:
+        ending = resource.definition.is_terminating
+        return [v for v in _CUSTOM_VERBS if not (ending and v in {"create", "patch", "update"})]
     return [v for v in _VERBS if not (resource.name == "namespaces" and v == "deletecollection")]
 
 
 def subresource_kind(resource: Resource, version: str, subresource: str) -> tuple[str, str, str]:
     """Return (group, version, kind) of what a subresource speaks."""
     if subresource == "scale":
-        return ("autoscaling", "v1", "Scale") if version == "v1" else (resource.group, version, "Scale")
+        is_plain = version == "v1" or resource.definition is not None
+        return ("autoscaling", "v1", "Scale") if is_plain else (resource.group, version, "Scale")
     return _SUBRESOURCE_KINDS.get(subresource, (resource.group, version, resource.kind))
 
 
@@ -69,7 +74,7 @@ def _resource_entries(routes: RouteTable, resource: Resource, version: str) -> l
     if (resource.group, version, resource.plural) not in routes.virtual:
         entry["storageVersionHash"] = storage_version_hash(resource)
     entries = [entry]
-    for subresource in resource.subresources:
+    for subresource in resource.subresources_of(version):
         group, sub_version, kind = subresource_kind(resource, version, subresource)
         made: dict[str, Any] = {
             "name": f"{resource.plural}/{subresource}",
@@ -85,12 +90,15 @@ def _resource_entries(routes: RouteTable, resource: Resource, version: str) -> l
 
 def resource_list(routes: RouteTable, group: str, version: str) -> dict[str, Any]:
     """Return the APIResourceList of a group version."""
-    entries = [e for r in routes.of(group, version) for e in _resource_entries(routes, r, version)]
+    rows = sorted(routes.of(group, version), key=lambda r: r.plural)
+    entries = [e for r in rows for e in _resource_entries(routes, r, version)]
+    if not any(r.definition for r in rows):
+        entries.sort(key=lambda e: e["name"])
     made: dict[str, Any] = {"kind": "APIResourceList"}
     if group:
         made["apiVersion"] = "v1"
     made["groupVersion"] = f"{group}/{version}" if group else version
-    made["resources"] = sorted(entries, key=lambda e: e["name"])
+    made["resources"] = entries
     return made
 
 
@@ -113,7 +121,7 @@ def _aggregated_resource(routes: RouteTable, resource: Resource, version: str) -
     if resource.categories:
         made["categories"] = list(resource.categories)
     subresources = []
-    for subresource in sorted(resource.subresources):
+    for subresource in sorted(resource.subresources_of(version)):
         group, sub_version, kind = subresource_kind(resource, version, subresource)
         subresources.append(
             {

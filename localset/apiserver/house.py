@@ -32,6 +32,15 @@ class DaemonControl(Protocol):
         ...
 
 
+def end_stream(queue: "asyncio.Queue[Any]") -> None:
+    """Let one stream end: None goes into its queue, in the place of the last item where it is full."""
+    try:
+        queue.put_nowait(None)
+    except asyncio.QueueFull:
+        queue.get_nowait()
+        queue.put_nowait(None)
+
+
 class OpenStreams:
     """Watches, logs and sessions in flight; each leaves an event that ends it, set at shutdown."""
 
@@ -57,11 +66,7 @@ class OpenStreams:
         """End all streams: each writes its last chunk and returns."""
         self._ending.set()
         for queue in self._open:
-            try:
-                queue.put_nowait(None)
-            except asyncio.QueueFull:
-                queue.get_nowait()
-                queue.put_nowait(None)
+            end_stream(queue)
 
 
 @dataclass(frozen=True)

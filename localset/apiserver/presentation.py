@@ -7,14 +7,18 @@ from localset.apis.deprecation import deprecation_warning
 from localset.apis.resources import Resource
 from localset.apiserver.negotiation import Answer
 from localset.apiserver.routes import Match
-from localset.apiserver.tables.rendering import partial_metadata, table
+from localset.apiserver.tables.rendering import partial_metadata, printer_of, table
 from localset.machinery.errors import not_supported, raise_if
 from localset.machinery.metadata import Object
 
 
 def deprecations(match: Match) -> list[str]:
     """Return the warning that belongs to the version in the URL, if any."""
-    warning = deprecation_warning(match.resource, match.version)
+    definition = match.resource.definition
+    if definition is None:
+        warning = deprecation_warning(match.resource, match.version)
+    else:
+        warning = definition.version(match.version).deprecation(match.resource)
     return [warning] if warning else []
 
 
@@ -34,7 +38,8 @@ def show_object(resource: Resource, obj: Object, form: Answer, now: datetime, in
         return obj
     if form.form == "Table":
         metadata = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
-        return table(resource.name, [obj], metadata, now, include=include, version=form.version)
+        printer = printer_of(resource, obj["apiVersion"])
+        return table(resource.name, [obj], metadata, now, include=include, version=form.version, printer=printer)
     return partial_metadata(obj, form.version)
 
 
@@ -42,16 +47,19 @@ def show_list(resource: Resource, listed: Object, form: Answer, now: datetime, i
     """Return the List object in the asked form; items of a List carry no kind, rows with whole objects do."""
     if not form.form:
         return listed
+    metadata = {key: value for key, value in listed["metadata"].items() if value != ""}
     items: list[Object] = listed["items"]
     if form.form == "Table":
         if include == "Object":
             api_version = listed["apiVersion"]
             items = [{"kind": resource.kind, "apiVersion": api_version, **item} for item in items]
-        return table(resource.name, items, listed["metadata"], now, include=include, version=form.version)
+        printer = printer_of(resource, listed["apiVersion"])
+        version = form.version
+        return table(resource.name, items, metadata, now, include=include, version=version, printer=printer)
     return {
         "kind": "PartialObjectMetadataList",
         "apiVersion": f"meta.k8s.io/{form.version}",
-        "metadata": listed["metadata"],
+        "metadata": metadata,
         "items": [partial_metadata(item, form.version) for item in items],
     }
 
@@ -79,6 +87,7 @@ class WatchPresenter:
                 include=self._include,
                 version=self._form.version,
                 with_columns=with_columns,
+                printer=printer_of(self._resource, obj["apiVersion"]),
             )
         return partial_metadata(obj, self._form.version) if self._form.form else obj
 

@@ -110,7 +110,7 @@ class RouteTable:
         subresource = rest[2] if len(rest) > 2 else ""
         if resource.namespaced != bool(namespace) and (name or not resource.namespaced):
             return None
-        if subresource and subresource not in resource.subresources:
+        if subresource and subresource not in resource.subresources_of(version):
             return None
         match = Match(resource, version, namespace, name, subresource, is_watch)
         if key in self.virtual and (is_watch or not match.methods or resource.namespaced != bool(namespace)):
@@ -124,7 +124,7 @@ class RouteTable:
                 root = f"/apis/{resource.group}/{version}" if resource.group else f"/api/{version}"
                 base = f"{root}/namespaces/n" if resource.namespaced else root
                 paths = [f"{root}/{resource.plural}", f"{base}/{resource.plural}", f"{base}/{resource.plural}/x"]
-                paths += [f"{base}/{resource.plural}/x/{sub}" for sub in resource.subresources]
+                paths += [f"{base}/{resource.plural}/x/{sub}" for sub in resource.subresources_of(version)]
                 for path in dict.fromkeys(paths):
                     match = self.match(path)
                     if match is not None:

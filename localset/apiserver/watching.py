@@ -15,7 +15,7 @@ from aiohttp import web
 
 from localset.apis.scheme import encode
 from localset.apiserver import presentation, responses
-from localset.apiserver.house import HOUSE, House
+from localset.apiserver.house import HOUSE, House, end_stream
 from localset.apiserver.negotiation import JSON, YAML, Answer
 from localset.apiserver.options import ListOptions
 from localset.apiserver.presentation import WatchPresenter
@@ -65,6 +65,7 @@ class _Watch:
         """Write events until the time is up, the source fails, the client goes or the server ends."""
         tasks = Tasks(f"watch {self._match.resource.name}")
         self._house.open_streams.add(self._queue)
+        self._house.registry.served.add_listener(self._on_served)
         try:
             if not await self._initial():
                 return
@@ -74,7 +75,18 @@ class _Watch:
                 await self._follow()
         finally:
             self._house.open_streams.discard(self._queue)
+            self._house.registry.served.remove_listener(self._on_served)
             await tasks.aclose()
+
+    def _on_served(self) -> None:
+        """End when the definition of a custom resource has gone or says something else: the client asks anew."""
+        mine = self._match.resource.definition
+        if mine is None:
+            return
+        row = self._house.registry.served.get(self._match.resource.name)
+        now = row.definition if row is not None else None
+        if now is None or (now.uid, now.generation) != (mine.uid, mine.generation):
+            end_stream(self._queue)
 
     async def _initial(self) -> bool:
         """Write what exists, where it is asked for; False when that failed and was told."""

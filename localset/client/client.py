@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
+from localset.apis.resources import Resource
 from localset.machinery.metadata import Object
 
 
@@ -68,6 +69,10 @@ class DeleteOptions:
 
 class Client(Protocol):
     """CRUD, patch and watch on all served resources. Every method raises `StatusError`."""
+
+    async def resources(self) -> list[Resource]:
+        """Return the rows of all resources that are served now, custom ones too. Ask again after definitions change."""
+        ...
 
     async def get(self, resource: str, namespace: str, name: str) -> Object:
         """Return one object; 404 when absent. `namespace` is empty for cluster-scoped resources."""

@@ -6,6 +6,7 @@ leaner hand-written one. Every refusal is raised as the StatusError that the ser
 
 import io
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -17,8 +18,10 @@ from localset.apis.resources import BY_NAME, Resource
 from localset.client.client import DeleteOptions, ObjectList, PatchType, WatchEvent, WatchType
 from localset.machinery.errors import StatusError, not_found
 from localset.machinery.metadata import Object, name_of, namespace_of, version_of
+from localset.machinery.patch import apply_merge_patch
 
 JSON = "application/json"
+DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
 
 def resource_path(resource: Resource, namespace: str, name: str = "", subresource: str = "") -> str:
@@ -31,6 +34,32 @@ def resource_path(resource: Resource, namespace: str, name: str = "", subresourc
     if name:
         path += f"/{quote(name, safe='')}"
     return f"{path}/{subresource}" if subresource else path
+
+
+def rows_of(group: Object) -> list[Resource]:
+    """Return the rows of one group of an APIGroupDiscoveryList; a resource's versions in their order of preference."""
+    name = (group.get("metadata") or {}).get("name", "")
+    rows: dict[str, Resource] = {}
+    for version in group["versions"]:
+        for found in version.get("resources") or []:
+            plural = found["resource"]
+            known = rows.get(plural)
+            if known is not None:
+                rows[plural] = replace(known, versions=(*known.versions, version["version"]))
+                continue
+            rows[plural] = Resource(
+                plural=plural,
+                singular=found.get("singularResource") or "",
+                kind=found["responseKind"]["kind"],
+                group=name,
+                versions=(version["version"],),
+                namespaced=found["scope"] == "Namespaced",
+                short_names=tuple(found.get("shortNames") or ()),
+                categories=tuple(found.get("categories") or ()),
+                subresources=tuple(sub["subresource"] for sub in found.get("subresources") or ()),
+                verbs=tuple(found["verbs"]),
+            )
+    return list(rows.values())
 
 
 def _options_body(options: DeleteOptions | None) -> dict[str, Any]:
@@ -64,6 +93,7 @@ class HttpClient:
             headers={"User-Agent": user_agent, "Accept": JSON, "Accept-Encoding": "identity"},
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=10),
         )
+        self._custom: dict[str, Resource] = {}
 
     async def __aenter__(self) -> "HttpClient":
         """Return itself."""
@@ -78,10 +108,17 @@ class HttpClient:
         await self._session.close()
 
     async def _call(
-        self, method: str, path: str, *, query: dict[str, str] | None = None, body: Any = None, content_type: str = JSON
+        self,
+        method: str,
+        path: str,
+        *,
+        query: dict[str, str] | None = None,
+        body: Any = None,
+        content_type: str = JSON,
+        accept: str = JSON,
     ) -> Any:
         data = io.BytesIO(orjson.dumps(body)) if body is not None else None  # aiohttp warns of large bytes
-        headers = {"Content-Type": content_type} if data is not None else {}
+        headers = {"Accept": accept} | ({"Content-Type": content_type} if data is not None else {})
         try:
             async with self._session.request(method, path, params=query, data=data, headers=headers) as response:
                 payload = await response.read()
@@ -90,21 +127,32 @@ class HttpClient:
             raise _cut(error) from error
         return _value(status, payload)
 
-    def _resource(self, resource: str) -> Resource:
-        if resource not in BY_NAME:
+    async def resources(self) -> list[Resource]:
+        """Return the rows of all resources that the server has, as its discovery tells."""
+        answers = [await self._call("GET", path, accept=DISCOVERY) for path in ("/api", "/apis")]
+        rows = [row for answer in answers for group in answer["items"] for row in rows_of(group)]
+        self._custom = {row.name: row for row in rows if row.name not in BY_NAME}
+        return [BY_NAME.get(row.name, row) for row in rows]
+
+    async def _resource(self, resource: str) -> Resource:
+        if resource in BY_NAME:
+            return BY_NAME[resource]
+        if resource not in self._custom:
+            await self.resources()
+        if resource not in self._custom:
             raise not_found(resource, "")
-        return BY_NAME[resource]
+        return self._custom[resource]
 
     async def get(self, resource: str, namespace: str, name: str) -> Object:
         """Return one object; 404 when absent."""
-        made: Object = await self._call("GET", resource_path(self._resource(resource), namespace, name))
+        made: Object = await self._call("GET", resource_path(await self._resource(resource), namespace, name))
         return made
 
     async def list(
         self, resource: str, namespace: str = "", *, label_selector: str = "", field_selector: str = ""
     ) -> ObjectList:
         """Return all matching objects, each with apiVersion and kind."""
-        found = self._resource(resource)
+        found = await self._resource(resource)
         query = _selection(label_selector, field_selector)
         listed = await self._call("GET", resource_path(found, namespace), query=query)
         head = {"apiVersion": found.api_version(), "kind": found.kind}
@@ -112,7 +160,7 @@ class HttpClient:
 
     async def create(self, resource: str, obj: Object) -> Object:
         """Create and return the stored object; the namespace is the object's."""
-        path = resource_path(self._resource(resource), namespace_of(obj))
+        path = resource_path(await self._resource(resource), namespace_of(obj))
         made: Object = await self._call("POST", path, body=obj)
         return made
 
@@ -125,21 +173,30 @@ class HttpClient:
         return await self._put(resource, obj, "status")
 
     async def _put(self, resource: str, obj: Object, subresource: str) -> Object:
-        path = resource_path(self._resource(resource), namespace_of(obj), name_of(obj), subresource)
+        path = resource_path(await self._resource(resource), namespace_of(obj), name_of(obj), subresource)
         made: Object = await self._call("PUT", path, body=obj)
         return made
 
     async def patch(
         self, resource: str, namespace: str, name: str, patch: Any, patch_type: PatchType, *, subresource: str = ""
     ) -> Object:
-        """Apply `patch` to the object or to its `status`/`scale` subresource."""
-        path = resource_path(self._resource(resource), namespace, name, subresource)
+        """Apply `patch` to the object or to its `status`, `scale` or `finalize` subresource."""
+        if subresource == "finalize":
+            return await self._finalize(resource, namespace, name, patch)
+        path = resource_path(await self._resource(resource), namespace, name, subresource)
         made: Object = await self._call("PATCH", path, body=patch, content_type=patch_type.value)
+        return made
+
+    async def _finalize(self, resource: str, namespace: str, name: str, patch: Any) -> Object:
+        """Put what the merge `patch` makes of the object: `finalize` takes a PUT alone."""
+        wanted: Object = apply_merge_patch(await self.get(resource, namespace, name), patch)
+        path = resource_path(await self._resource(resource), namespace, name, "finalize")
+        made: Object = await self._call("PUT", path, body=wanted)
         return made
 
     async def delete(self, resource: str, namespace: str, name: str, options: DeleteOptions | None = None) -> Object:
         """Delete, or begin to. Kinds that answer a Status are given back as their bare identity: name and uid."""
-        found = self._resource(resource)
+        found = await self._resource(resource)
         answer: Object = await self._call("DELETE", resource_path(found, namespace, name), body=_options_body(options))
         if answer.get("kind") != "Status":
             return answer
@@ -161,7 +218,7 @@ class HttpClient:
 
         A stream that the server ends in order is taken up again; bookmarks only move the place where.
         """
-        path = resource_path(self._resource(resource), namespace)
+        path = resource_path(await self._resource(resource), namespace)
         seen = resource_version
         while True:
             query = _selection(label_selector, field_selector)

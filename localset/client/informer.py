@@ -86,6 +86,7 @@ class Informer:
     async def aclose(self) -> None:
         """Stop watching; whoever waits in `wait_until_seen` is let go by cancellation."""
         await self._tasks.aclose()
+        self._has_listed.set()  # whoever waits in `start` is let go
         for _, _, future in self._waiters:
             future.cancel()
         self._waiters.clear()
@@ -99,6 +100,10 @@ class Informer:
         if namespace:
             return list(self._objects.get(namespace, {}).values())
         return [obj for objects in self._objects.values() for obj in objects.values()]
+
+    def has_index(self, name: str) -> bool:
+        """Tell whether objects are indexed under `name`."""
+        return name in self._indexers
 
     def by_index(self, index: str, value: str) -> Objects:
         """Return the objects whose indexer named `value`; KeyError for an index that does not exist."""
@@ -239,6 +244,12 @@ class InformerFactory:
         if resource not in self._informers:
             self._informers[resource] = Informer(self._client, resource, self._clock)
         return self._informers[resource]
+
+    async def forget(self, informer: Informer) -> None:
+        """Stop an informer whose resource is served no more; the next `of` makes a new one. Idempotent."""
+        if self._informers.get(informer.resource) is informer:
+            del self._informers[informer.resource]
+        await informer.aclose()
 
     async def start(self) -> None:
         """Start all informers made so far; return when each has listed. Idempotent."""

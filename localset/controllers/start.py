@@ -9,6 +9,7 @@ from pathlib import Path
 from localset.base.clock import Clock
 from localset.client.client import Client
 from localset.client.informer import InformerFactory
+from localset.controllers.customresources.controller import DefinitionController
 from localset.controllers.disruption.controller import DisruptionController
 from localset.controllers.endpoints.controller import EndpointsController
 from localset.controllers.endpoints.slices import EndpointSliceController
@@ -43,6 +44,7 @@ class Controllers:
         """Make them; nothing runs before `start`."""
         self._informers = informers
         self._going_on = (
+            DefinitionController(client, clock, informers),
             NamespaceController(client, clock, informers, settings.root_ca),
             EndpointsController(client, clock, informers),
             EndpointSliceController(client, clock, informers),

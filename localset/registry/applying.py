@@ -13,7 +13,7 @@ from localset.machinery.errors import bad_request, conflict
 from localset.machinery.metadata import Object
 from localset.machinery.ownership import Entry, Manager, Writer
 from localset.registry.patching import with_replicas
-from localset.registry.scale import scale_of
+from localset.registry.scale import replicas_part, scale_of
 from localset.registry.tracking import shapes_of, without_owners
 
 
@@ -112,15 +112,19 @@ def scale_applied(
     resource: Resource, version: str, old: Object, config: Any, writer: Writer, *, force: bool
 ) -> ownership.Applied:
     """Return the object after an apply of a Scale, and its owners: a Scale owns nothing but spec.replicas."""
-    given, wanted = config.get("apiVersion") or "", scale_of(old, version)["apiVersion"]
+    given, wanted = config.get("apiVersion") or "", scale_of(resource, old, version)["apiVersion"]
     if given != wanted:
         why = f"Incorrect version specified in apply patch. Specified patch version: {given}, expected: {wanted}"
         raise bad_request(why)
     spec = config.get("spec")
     if not isinstance(spec, dict) or "replicas" not in spec:
         raise bad_request("failed to create typed patch object: .spec.replicas: an applied Scale must say it")
-    new = with_replicas(old, config)
-    part = {"apiVersion": writer.api_version, "kind": resource.kind, "spec": {"replicas": new["spec"]["replicas"]}}
+    new = with_replicas(resource, version, old, config)
+    part = {
+        "apiVersion": writer.api_version,
+        "kind": resource.kind,
+        **replicas_part(resource, version, spec["replicas"]),
+    }
     owners = ownership.stored(old["metadata"].get("managedFields"))
     if not owners:
         owners = _before_first_apply(resource, old, writer)

@@ -9,11 +9,14 @@ from datetime import datetime, timedelta
 from enum import Enum, auto
 from typing import NamedTuple
 
+from localset.apis.scheme import DEFINITIONS
 from localset.base.clock import parse_rfc3339, rfc3339
 from localset.client.client import DeleteOptions, Propagation
 from localset.machinery.errors import StatusError, conflict, forbidden
 from localset.machinery.metadata import Object, copy_of, name_of, uid_of, version_of
 
+CLEANUP = "customresourcecleanup.apiextensions.k8s.io"
+"""Holds a definition until the controller has deleted its objects."""
 FOREGROUND = "foregroundDeletion"
 ORPHAN = "orphan"
 DEFAULT_GRACE_SECONDS = 30
@@ -77,6 +80,8 @@ def decide(resource: str, obj: Object, options: DeleteOptions, now: datetime) ->
     """Decide on the stored `obj`; the preconditions hold already."""
     new = copy_of(obj)
     metadata = new["metadata"]
+    if resource == DEFINITIONS:
+        return _decide_definition(obj, new, now)
     _set_propagation(metadata, options.propagation)
     if metadata.get("deletionTimestamp"):
         return _decide_again(resource, obj, new, options)
@@ -88,6 +93,27 @@ def decide(resource: str, obj: Object, options: DeleteOptions, now: datetime) ->
     _bump_generation(metadata)
     if resource == "namespaces":
         new.setdefault("status", {})["phase"] = "Terminating"
+    return Decision(Fate.MARK, new)
+
+
+def _decide_definition(old: Object, new: Object, now: datetime) -> Decision:
+    """A definition stays until its objects are gone. Source: registry/customresourcedefinition etcd.go Delete."""
+    metadata = new["metadata"]
+    if metadata.get("deletionTimestamp"):
+        return Decision(Fate.KEEP, old) if lingers(DEFINITIONS, new) else Decision(Fate.REMOVE, new)
+    metadata["deletionTimestamp"] = rfc3339(now)
+    if CLEANUP not in (metadata.get("finalizers") or []):
+        metadata["finalizers"] = [*(metadata.get("finalizers") or []), CLEANUP]
+    status = new.setdefault("status", {})
+    kept = [c for c in status.get("conditions") or [] if c.get("type") != "Terminating"]
+    terminating = {
+        "type": "Terminating",
+        "status": "True",
+        "lastTransitionTime": rfc3339(now),
+        "reason": "InstanceDeletionPending",
+        "message": "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon",
+    }
+    status["conditions"] = [*kept, terminating]
     return Decision(Fate.MARK, new)
 
 

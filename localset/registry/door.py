@@ -101,6 +101,7 @@ class Door(House):
             namespace,
             name,
             change,
+            version=version,
             subresource=subresource,
             is_dry_run=options.dry_run,
             is_tracked=True,
@@ -114,13 +115,15 @@ class Door(House):
         document, owners = created(found, version, name, config, self._writer(found, version, options))
         new, warnings = self._decode(found, namespace, document, version, options)
         set_owners(new, owners)
-        stored = await self._writing.create(self.stored(found.name), new, is_dry_run=options.dry_run, is_tracked=True)
+        stored = await self._writing.create(
+            self.stored(found.name), new, version=version, is_dry_run=options.dry_run, is_tracked=True
+        )
         return self._written(found, version, stored, warnings)._replace(is_new=True)
 
     async def _apply_scale(
         self, found: Resource, namespace: str, name: str, config: Object, version: str, options: WriteOptions
     ) -> Written:
-        check_scalable(found.name)
+        check_scalable(found, version)
         writer = self._writer(found, version, options, "scale")
 
         def change(old: Object) -> Object:
@@ -128,15 +131,19 @@ class Door(House):
             set_owners(new, owners)
             return new
 
-        stored = await self._writing.update(found, namespace, name, change, is_dry_run=options.dry_run, is_tracked=True)
-        return Written(scale_of(stored, version), [])
+        stored = await self._writing.update(
+            found, namespace, name, change, version=version, is_dry_run=options.dry_run, is_tracked=True
+        )
+        return Written(scale_of(found, stored, version), [])
 
     async def _create(
         self, found: Resource, new: Object, version: str, options: WriteOptions, warnings: list[str]
     ) -> Written:
         """Store the private, decoded `new`, tracked."""
         track_create(found, new, self._writer(found, version, options))
-        stored = await self._writing.create(self.stored(found.name), new, is_dry_run=options.dry_run, is_tracked=True)
+        stored = await self._writing.create(
+            self.stored(found.name), new, version=version, is_dry_run=options.dry_run, is_tracked=True
+        )
         return self._written(found, version, stored, warnings)._replace(is_new=True)
 
     def _writer(self, found: Resource, version: str, options: WriteOptions, subresource: str = "") -> Writer:
@@ -161,5 +168,5 @@ class Door(House):
         """Answer a write. What has no effect here is said once: when it is made, and when its content changes."""
         told = list(warnings)
         if before is None or content_of(before) != content_of(stored):
-            told += scheme.strategy_of(found.name).warnings(stored)
+            told += scheme.strategy_for(found).warnings(stored)
         return Written(encoded(found, version, stored), told)

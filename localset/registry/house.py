@@ -19,9 +19,9 @@ from localset.machinery.errors import StatusError, bad_request
 from localset.machinery.metadata import Object, copy_of, name_of, namespace_of
 from localset.machinery.ownership import Writer
 from localset.registry import eviction
+from localset.registry.definitions import Definitions
 from localset.registry.listing import Page, page_of
 from localset.registry.patching import bound_to, finalized, patched, with_replicas
-from localset.registry.scale import RESOURCES as SCALABLE
 from localset.registry.scale import scale_of
 from localset.registry.selection import selection_of
 from localset.registry.settings import RegistrySettings
@@ -51,9 +51,9 @@ class Patch(NamedTuple):
     writer: Writer | None = None
 
 
-def check_scalable(resource: str) -> None:
-    """Raise 404 for a resource without the scale subresource."""
-    if resource not in SCALABLE:
+def check_scalable(resource: Resource, version: str = "") -> None:
+    """Raise 404 for a resource without the scale subresource in `version`."""
+    if "scale" not in resource.subresources_of(version or resource.storage_version):
         raise StatusError(404, "NotFound", "the server could not find the requested resource")
 
 
@@ -70,6 +70,7 @@ class House:
         self._clock = clock
         self._writing = Writing(store, clock, settings or RegistrySettings())
         self.served = ServedResources()
+        Definitions(store, self.served)
 
     @property
     def resource_version(self) -> str:
@@ -92,6 +93,10 @@ class House:
         """Return the resource that holds the objects of `name`: itself, unless it shows another's."""
         found = self.resource(name)
         return self.resource(found.stored_as) if found.stored_as else found
+
+    async def resources(self) -> list[Resource]:
+        """Return the rows of all resources that are served now."""
+        return list(self.served)
 
     async def get(self, resource: str, namespace: str, name: str) -> Object:
         """Return one object; 404 when absent."""
@@ -181,16 +186,22 @@ class House:
     ) -> Object:
         """Patch what is no plain part of the object: a Scale, a Pod's node, a namespace's finalizers."""
         if subresource == "scale":
-            check_scalable(found.name)
+            check_scalable(found, version)
 
             def rescale(old: Object) -> Object:
-                scale = patched(found, scale_of(old, version), patch.value, patch.type)
-                return self._tracked(found, old, with_replicas(old, scale), patch)
+                scale = patched(found, scale_of(found, old, version), patch.value, patch.type)
+                return self._tracked(found, old, with_replicas(found, version, old, scale), patch)
 
             stored = await self._writing.update(
-                found, namespace, name, rescale, is_dry_run=is_dry_run, is_tracked=patch.writer is not None
+                found,
+                namespace,
+                name,
+                rescale,
+                version=version,
+                is_dry_run=is_dry_run,
+                is_tracked=patch.writer is not None,
             )
-            return scale_of(stored, version)
+            return scale_of(found, stored, version)
         if subresource == "binding":
             old = await self.get(found.name, namespace, name)
             target = patched(found, old, patch.value, patch.type)

@@ -12,7 +12,7 @@ from localset.apis.resources import Resource
 from localset.base.clock import Clock, rfc3339
 from localset.client.client import PatchType
 from localset.machinery.errors import StatusError, bad_request, bad_value, conflict, go_print, invalid
-from localset.machinery.metadata import Object, copy_of, name_of
+from localset.machinery.metadata import Object, copy_of, name_of, version_of
 from localset.machinery.patch import apply_json_patch, apply_merge_patch
 from localset.machinery.strategic_patch import apply_strategic_patch
 from localset.registry.scale import wanted_replicas
@@ -60,11 +60,18 @@ def patched(resource: Resource, old: Object, patch: Any, patch_type: PatchType) 
     return copy_of(apply_patch(resource, resource.storage_version, old, patch, patch_type))  # type: ignore[no-any-return]
 
 
-def with_replicas(old: Object, scale: Any) -> Object:
+def with_replicas(resource: Resource, version: str, old: Object, scale: Any) -> Object:
     """Return `old` with the Scale's replicas, and its version and uid as preconditions."""
     replicas = wanted_replicas(scale, name_of(old))
-    new: Object = copy_of(old)
-    new.setdefault("spec", {})["replicas"] = replicas
+    if resource.definition is not None and (paths := resource.definition.version(version).scale) is not None:
+        from localset.apis.customresources.scale import with_wanted
+
+        new = with_wanted(old, paths, replicas)
+    else:
+        new = copy_of(old)
+        new.setdefault("spec", {})["replicas"] = replicas
+    if resource.definition is not None:
+        new["metadata"]["resourceVersion"] = version_of(old)
     for field in ("resourceVersion", "uid"):
         wanted = (scale.get("metadata") or {}).get(field)
         if wanted:

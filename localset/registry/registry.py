@@ -68,8 +68,9 @@ class Registry(Door):
 
     async def read_scale(self, resource: str, namespace: str, name: str, version: str) -> Object:
         """Return the Scale of `statefulsets.apps`."""
-        check_scalable(resource)
-        return scale_of(await self.get(resource, namespace, name), version)
+        found = self.resource(resource)
+        check_scalable(found, version)
+        return scale_of(found, await self.get(resource, namespace, name), version)
 
     # Writing in a version
 
@@ -101,7 +102,7 @@ class Registry(Door):
             raise bad_request(why)
         holder = self.stored(resource)
         is_absent = not self._store_has(holder, namespace, name)
-        if is_absent and not subresource and scheme.strategy_of(holder.name).creates_on_update:
+        if is_absent and not subresource and scheme.strategy_for(holder).creates_on_update:
             new["metadata"].pop("resourceVersion", None)
             return await self._create(found, new, version, options, warnings)
         writer = self._writer(found, version, options, subresource)
@@ -118,6 +119,7 @@ class Registry(Door):
             namespace,
             name,
             change,
+            version=version,
             subresource=subresource,
             is_dry_run=options.dry_run,
             is_tracked=True,
@@ -162,6 +164,7 @@ class Registry(Door):
             namespace,
             name,
             change,
+            version=version,
             subresource=subresource,
             is_dry_run=options.dry_run,
             is_tracked=True,
@@ -192,17 +195,19 @@ class Registry(Door):
         self, resource: str, namespace: str, name: str, scale: Any, version: str, options: WriteOptions
     ) -> Written:
         """Set spec.replicas from a Scale; an empty resourceVersion overwrites."""
-        check_scalable(resource)
         found = self.resource(resource)
+        check_scalable(found, version)
         writer = self._writer(found, version, options, "scale")
 
         def change(old: Object) -> Object:
-            new = with_replicas(old, scale)
+            new = with_replicas(found, version, old, scale)
             track_update(found, old, new, writer)
             return new
 
-        stored = await self._writing.update(found, namespace, name, change, is_dry_run=options.dry_run, is_tracked=True)
-        return Written(scale_of(stored, version), [])
+        stored = await self._writing.update(
+            found, namespace, name, change, version=version, is_dry_run=options.dry_run, is_tracked=True
+        )
+        return Written(scale_of(found, stored, version), [])
 
     # Deleting in a version
 
@@ -245,6 +250,9 @@ class Registry(Door):
 
 
 def _list_object(found: Resource, version: str, metadata: Object, items: list[Object]) -> Object:
+    if found.definition is not None:  # as upstream's untyped lists: items say what they are
+        head = {"apiVersion": found.api_version(version), "items": items, "kind": found.kind_of_list}
+        return {**head, "metadata": {"continue": "", **metadata}}
     return {
         "kind": found.kind_of_list,
         "apiVersion": found.api_version(version),

@@ -1,25 +1,34 @@
-"""The scale subresource of StatefulSets as an object of its own.
+"""The scale subresource of StatefulSets and custom resources as an object of its own.
 
-Pure: registry reads and writes the set, this module shows it as a Scale and takes a Scale's wish. Sources:
+Pure: registry reads and writes the object, this module shows it as a Scale and takes a Scale's wish. Sources:
 autoscaling/v1 Scale, and the Scale of apps/v1beta1 and v1beta2, whose selector is a map (kube-api.md 8.4).
 """
 
 from typing import Any
 
-from localset.apis.resources import REFUSED
+from localset.apis.resources import Resource
 from localset.machinery.errors import Cause, StatusError, bad_request, bad_value, invalid
 from localset.machinery.metadata import Object, name_of
 
-RESOURCES = frozenset(
-    {"statefulsets.apps", *(resource.name for resource in REFUSED if "scale" in resource.subresources)}
-)
-"""Those of refused kinds are never found: their Scale is a 404 that names the object."""
+_KEPT = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
 
 
-def scale_of(obj: Object, version: str) -> Object:
-    """Return the Scale of the storage-version set `obj`, in the shape that belongs to `version` of apps."""
+def scale_of(resource: Resource, obj: Object, version: str) -> Object:
+    """Return the Scale of the storage-version `obj`, in the shape that belongs to `version` of its group."""
     metadata = obj["metadata"]
-    kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
+    if resource.definition is not None:
+        from localset.apis.customresources.scale import scale_parts
+
+        paths = resource.definition.version(version).scale
+        assert paths is not None, "check_scalable was asked"
+        parts = scale_parts(obj, paths)
+        return {
+            "kind": "Scale",
+            "apiVersion": "autoscaling/v1",
+            "metadata": {field: metadata[field] for field in _KEPT if field in metadata},
+            "spec": parts[0],
+            "status": parts[1],
+        }
     spec = obj.get("spec") or {}
     selector = spec.get("selector") or {}
     status: Object = {"replicas": (obj.get("status") or {}).get("replicas", 0)}
@@ -34,10 +43,19 @@ def scale_of(obj: Object, version: str) -> Object:
     return {
         "apiVersion": api_version,
         "kind": "Scale",
-        "metadata": {field: metadata[field] for field in kept if field in metadata},
+        "metadata": {field: metadata[field] for field in _KEPT if field in metadata},
         "spec": {"replicas": spec.get("replicas", 1)},
         "status": status,
     }
+
+
+def replicas_part(resource: Resource, version: str, replicas: Any) -> Object:
+    """Return an object that holds nothing but the wanted replicas, where they lie in `resource`."""
+    paths = resource.definition.version(version).scale if resource.definition is not None else None
+    part: Any = replicas
+    for step in reversed((paths.spec_replicas if paths else ".spec.replicas").removeprefix(".").split(".")):
+        part = {step: part}
+    return part  # type: ignore[no-any-return] # a path has one step at least
 
 
 def selector_text(selector: Object) -> str:

@@ -17,14 +17,18 @@ from localset.machinery.metadata import Object, labels_of
 class Selection:
     """What a request selects. `name` is set when a field selector pins it: then one lookup replaces a scan.
 
-    `resource` holds the objects, `words` is the one whose field names are used.
+    `resource` names what holds the objects, `row` is the one whose field names are used.
     """
 
-    resource: str
+    row: Resource
     namespace: str
     labels: Selector | None
     fields: tuple[tuple[str, str, str], ...]
-    words: str = ""
+
+    @property
+    def resource(self) -> str:
+        """Return the name under which the objects are stored."""
+        return self.row.stored_as or self.row.name
 
     @property
     def is_everything(self) -> bool:
@@ -44,10 +48,15 @@ class Selection:
         if self.labels is not None and not self.labels.matches(labels_of(obj)):
             return False
         for path, operator, value in self.fields:
-            found = api_fields.field_value(self.words, obj, path)
+            found = _value(self.row, obj, path)
             if (found == value) is (operator == "!="):
                 return False
         return True
+
+
+def _value(row: Resource, obj: Object, path: str) -> str | None:
+    found = api_fields.field_value(row.name, obj, path)
+    return row.definition.field_value(obj, path) if found is None and row.definition is not None else found
 
 
 def selection_of(resource: Resource, namespace: str, label_selector: str, field_selector: str) -> Selection:
@@ -55,9 +64,11 @@ def selection_of(resource: Resource, namespace: str, label_selector: str, field_
     labels = parse_selector(label_selector) if label_selector else None
     fields = tuple(parse_field_selector(field_selector)) if field_selector else ()
     for path, _, _ in fields:
-        if api_fields.field_value(resource.name, {"metadata": {}}, path) is None:
-            raise bad_request(api_fields.refusal(resource.name, path))
-    return Selection(resource.stored_as or resource.name, namespace, labels, fields, resource.name)
+        if _value(resource, {"metadata": {}}, path) is None:
+            is_custom = resource.definition is not None
+            refusal = f"field label not supported: {path}" if is_custom else api_fields.refusal(resource.name, path)
+            raise bad_request(refusal)
+    return Selection(resource, namespace, labels, fields)
 
 
 def parse_version(text: str) -> int:

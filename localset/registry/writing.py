@@ -13,7 +13,7 @@ from typing import Any
 
 from localset.apis import ephemeral
 from localset.apis.resources import Resource
-from localset.apis.scheme import strategy_of
+from localset.apis.scheme import strategy_for
 from localset.apis.workloads import refusal_of
 from localset.base.clock import Clock, rfc3339
 from localset.client.client import DeleteOptions
@@ -79,12 +79,15 @@ class Writing:
         return record
 
     async def create(
-        self, resource: Resource, obj: Object, *, is_dry_run: bool = False, is_tracked: bool = False
+        self, resource: Resource, obj: Object, *, version: str = "", is_dry_run: bool = False, is_tracked: bool = False
     ) -> Object:
         """Create from the private, defaulted `obj`; return the stored object, or the one that would have been.
 
-        Only a tracked write comes from the API's door and carries managedFields.
+        `version` is the one that a client wrote in: custom resources have rules for each. Only a tracked write comes
+        from the API's door and carries managedFields.
         """
+        if resource.definition is not None:
+            resource.definition.check_may_create()
         metadata = _metadata_of(obj)
         if resource.is_refused:
             raise refusal_of(resource, name_of(obj))
@@ -97,7 +100,7 @@ class Writing:
         metadata["uid"] = str(uuid.uuid4())
         metadata["creationTimestamp"] = rfc3339(self._clock.now())
         obj = ordered(resource, obj)
-        strategy = strategy_of(resource.name)
+        strategy = strategy_for(resource, version)
         strategy.prepare_create(obj)
         key = Key(resource.name, namespace_of(obj), name_of(obj))
         async with self._locked(key):
@@ -156,6 +159,7 @@ class Writing:
         name: str,
         change: Change,
         *,
+        version: str = "",
         subresource: str = "",
         is_dry_run: bool = False,
         is_tracked: bool = False,
@@ -174,7 +178,7 @@ class Writing:
             old = record.object
             new = change(old)
             owners = (_metadata_of(new) if is_tracked else old["metadata"]).get("managedFields")
-            self._prepare_update(resource, new, old, subresource)
+            self._prepare_update(resource, version, new, old, subresource)
             _set_owners(new, owners)
             if _is_same(resource, new, old):
                 return old
@@ -187,10 +191,10 @@ class Writing:
                 return (await self._store.remove(key, new, record.revision)).object
             return (await self._store.replace(key, new, record.revision)).object
 
-    def _prepare_update(self, resource: Resource, new: Object, old: Object, subresource: str) -> None:
+    def _prepare_update(self, resource: Resource, version: str, new: Object, old: Object, subresource: str) -> None:
         metadata, kept = _metadata_of(new), old["metadata"]
         name = name_of(old)
-        strategy = strategy_of(resource.name)
+        strategy = strategy_for(resource, version)
         if metadata.get("uid") and metadata["uid"] != kept.get("uid"):
             why = f"Precondition failed: UID in precondition: {metadata['uid']}, UID in object meta: {kept.get('uid')}"
             raise conflict(resource.name, name, why)
@@ -202,7 +206,7 @@ class Writing:
         if not wanted and not strategy.allows_unconditional_update and not subresource:
             why = "Invalid value: 0x0: must be specified for an update"
             cause = Cause("FieldValueInvalid", why, "metadata.resourceVersion")
-            raise invalid(resource.kind, resource.group, name, [cause])
+            raise invalid(resource.plural, resource.group, name, [cause])  # as upstream: not the kind
         metadata.pop("selfLink", None)
         for field in (*_KEPT_FIELDS, "name", "namespace", "generateName"):
             if field in kept:

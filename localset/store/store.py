@@ -254,6 +254,7 @@ class Store:
             self._index.put(key, record)
         self._histories: dict[str, History] = {}
         self._newest: dict[str, Record] = {}
+        self._followers: dict[str, Callable[[], None]] = {}
         self._pending: dict[Key, asyncio.Future[Record]] = {}
         self._locks: dict[Key, tuple[asyncio.Lock, int]] = {}
         self._writer: Writer = writer(database.commit, self._deliver, database.close)
@@ -323,6 +324,10 @@ class Store:
             if holders > 1:
                 self._locks[key] = (lock, holders - 1)
 
+    def follow(self, resource: str, follower: Callable[[], None]) -> None:
+        """Call `follower()` whenever a change of `resource` has become visible, before its writer or a watcher runs."""
+        self._followers[resource] = follower
+
     async def create(self, key: Key, obj: Object) -> Record:
         """Store a new object, which becomes the store's. Returns once durable; KeyTakenError."""
         if self._index.get(key) is not None:
@@ -368,6 +373,8 @@ class Store:
                 self._committed = change.record.revision
                 self._index.apply(change)
                 self._history(change.key.resource).append(change)
+                if change.key.resource in self._followers:
+                    self._followers[change.key.resource]()
                 _resolve(future, change.record)
             else:
                 _refuse(future, error)

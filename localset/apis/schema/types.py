@@ -110,6 +110,17 @@ def check(group: str, version: str, kind: str, obj: Any) -> Checked:
     return Checked(pruned, unknown)
 
 
+def check_type(name: str, value: Any, path: str, unknown: list[str]) -> Any:
+    """Return `value` pruned to the known fields of the type `name`, as a deep copy; `path` is where it lies.
+
+    Unknown paths are appended to `unknown`. ValueError for a value of the wrong JSON type.
+    """
+    try:
+        return _checked({"r": name}, value, path, unknown)
+    except _WrongType as wrong:
+        raise ValueError(str(wrong)) from None
+
+
 def _refused(version: str, kind: str, why: str) -> StatusError:
     return bad_request(f'{kind} in version "{version}" cannot be handled as a {kind}: {why}')
 

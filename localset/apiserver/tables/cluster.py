@@ -64,7 +64,12 @@ def _secret(obj: Object, now: datetime) -> list[Any]:
     return [name(obj), obj.get("type") or "", len(part(obj, "data")), age(obj, now)]
 
 
+def _created_at(obj: Object, _: datetime) -> list[Any]:
+    return [name(obj), obj["metadata"].get("creationTimestamp")]
+
+
 PRINTERS = {
+    "customresourcedefinitions.apiextensions.k8s.io": Printer((NAME, Column("Created At", "date")), _created_at),
     "nodes": Printer(
         (
             NAME,

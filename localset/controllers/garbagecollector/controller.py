@@ -5,18 +5,18 @@ the owner is gone, because a cache may be behind. Work per change is proportiona
 dependents.
 """
 
-import asyncio
 import logging
 from collections.abc import Iterable
 from functools import partial
 from typing import NamedTuple
 
-from localset.apis.resources import RESOURCES, Resource, find_by_kind
+from localset.apis.resources import Resource
 from localset.base.clock import Clock
 from localset.base.tasks import Tasks
 from localset.base.workqueue import WorkQueue
 from localset.client.client import Client, DeleteOptions, PatchType
-from localset.client.informer import InformerFactory
+from localset.client.following import Following, can_be_followed
+from localset.client.informer import Informer, InformerFactory
 from localset.controllers.garbagecollector.plan import (
     ORPHAN,
     AskDependents,
@@ -38,9 +38,10 @@ from localset.machinery.metadata import Object, name_of, namespace_of, uid_of, v
 log = logging.getLogger(__name__)
 
 WORKERS = 10
+REMEMBERED = 1000
+"""How many objects are remembered to be gone: long enough for their dependents to be looked at."""
 UNTRACKED = frozenset({"events", "nodes"})
 """Resources that own nothing and are owned by nothing here: events are many, nodes have heartbeats."""
-TRACKED = tuple(r for r in RESOURCES if r.name not in UNTRACKED and not r.is_refused and not r.stored_as)
 
 
 class Item(NamedTuple):
@@ -56,31 +57,47 @@ class GarbageCollector:
     """Keeps no object alive that all owners of have gone."""
 
     def __init__(self, client: Client, clock: Clock, informers: InformerFactory) -> None:
-        """Take the shared informers of all tracked resources; nothing runs before `start`."""
+        """Follow all tracked resources by shared informers; nothing runs before `start`."""
         self._client = client
-        self._informers = {r.name: informers.of(r.name) for r in TRACKED}
-        for informer in self._informers.values():
-            informer.add_index("owner", _index_by_owner)
+        self._following = Following(client, clock, informers, _is_tracked)
         self._known: dict[str, Item] = {}
+        self._gone: dict[str, None] = {}
         self._queue: WorkQueue[Item] = WorkQueue("garbagecollector", clock)
         self._tasks = Tasks("garbage collector")
 
     async def start(self) -> None:
         """Return when all caches are filled and the workers run."""
-        await asyncio.gather(*(informer.start() for informer in self._informers.values()))
+        await self._following.start()
         for resource, informer in self._informers.items():
+            informer.add_index("owner", _index_by_owner)
             for obj in informer.list():
                 self._known[uid_of(obj)] = _item(resource, obj)
         # NB: handlers only now: they ask who is known, and all resources must be.
         for resource, informer in self._informers.items():
             informer.add_handler(partial(self._on_change, resource))
+        self._following.follow(self._on_added, self._on_resource_gone)
         for number in range(WORKERS):
             self._tasks.spawn(self._queue.run(self._sync), f"worker {number}")
 
     async def aclose(self) -> None:
         """Stop."""
+        await self._following.aclose()
         await self._tasks.aclose()
         await self._queue.aclose()
+
+    @property
+    def _informers(self) -> dict[str, Informer]:
+        return self._following.informers
+
+    def _on_added(self, resource: str, informer: Informer) -> None:
+        informer.add_index("owner", _index_by_owner)
+        for obj in informer.list():
+            self._known[uid_of(obj)] = _item(resource, obj)
+        informer.add_handler(partial(self._on_change, resource))
+
+    def _on_resource_gone(self, _: str, informer: Informer) -> None:
+        for obj in informer.list():  # its last changes may not have been seen
+            self._on_gone(obj)
 
     def _on_change(self, resource: str, old: Object | None, new: Object | None) -> None:
         if old is not None and (new is None or uid_of(new) != uid_of(old)):
@@ -104,6 +121,9 @@ class GarbageCollector:
 
     def _on_gone(self, last: Object) -> None:
         self._known.pop(uid_of(last), None)
+        self._gone[uid_of(last)] = None
+        if len(self._gone) > REMEMBERED:
+            del self._gone[next(iter(self._gone))]
         for item, _ in self._dependents(uid_of(last)):
             self._queue.add(item)
         for reference in references_of(last):
@@ -113,7 +133,8 @@ class GarbageCollector:
         owner = self._known.get(str(reference.get("uid")))
         if owner is None:
             return
-        obj = self._informers[owner.resource].get(owner.namespace, owner.name)
+        informer = self._informers.get(owner.resource)
+        obj = informer.get(owner.namespace, owner.name) if informer is not None else None
         if obj is not None and waits_for_dependents(obj):
             self._queue.add(owner)
 
@@ -121,11 +142,12 @@ class GarbageCollector:
         return [
             (_item(resource, obj), obj)
             for resource, informer in self._informers.items()
+            if informer.has_index("owner")
             for obj in informer.by_index("owner", uid)
         ]
 
     async def _sync(self, item: Item) -> None:
-        obj = self._informers[item.resource].get(item.namespace, item.name)
+        obj = self._cached(item.resource, item.namespace, item.name)
         if obj is None or uid_of(obj) != item.uid:
             return
         try:
@@ -164,13 +186,15 @@ class GarbageCollector:
                 options = DeleteOptions(propagation=propagation, uid=item.uid, resource_version=version_of(obj))
                 deleted = await self._client.delete(item.resource, item.namespace, item.name, options)
                 log.debug("%s %s/%s deleted: its owners have gone", item.resource, item.namespace, item.name)
-                await self._informers[item.resource].wait_until_seen(version_of(deleted))
+                await self._wait_until_seen(item.resource, deleted)
             case _:
                 pass
 
     async def _state_of(self, item: Item, reference: Object) -> OwnerState:
-        resource = find_by_kind(str(reference.get("apiVersion")), str(reference.get("kind")))
-        if resource is None or resource not in TRACKED or (resource.namespaced and not item.namespace):
+        if str(reference.get("uid")) in self._gone:
+            return OwnerState.DANGLING  # also when its kind is served no more: a definition goes with its objects
+        resource = self._following.served.find_by_kind(str(reference.get("apiVersion")), str(reference.get("kind")))
+        if resource is None or not _is_tracked(resource) or (resource.namespaced and not item.namespace):
             return OwnerState.SOLID
         owner = await self._find_owner(resource, item, reference)
         if owner is None:
@@ -180,7 +204,7 @@ class GarbageCollector:
     async def _find_owner(self, resource: Resource, item: Item, reference: Object) -> Object | None:
         uid = str(reference.get("uid"))
         namespace = item.namespace if resource.namespaced else ""
-        cached = self._informers[resource.name].get(namespace, str(reference.get("name")))
+        cached = self._cached(resource.name, namespace, str(reference.get("name")))
         if cached is not None and uid_of(cached) == uid:
             return cached
         return await self._fresh(Item(resource.name, namespace, str(reference.get("name")), uid))
@@ -216,7 +240,20 @@ class GarbageCollector:
             if error.code == 404:
                 return
             raise
-        await self._informers[item.resource].wait_until_seen(version_of(written))
+        await self._wait_until_seen(item.resource, written)
+
+    def _cached(self, resource: str, namespace: str, name: str) -> Object | None:
+        informer = self._informers.get(resource)
+        return None if informer is None else informer.get(namespace, name)
+
+    async def _wait_until_seen(self, resource: str, written: Object) -> None:
+        informer = self._informers.get(resource)
+        if informer is not None:
+            await informer.wait_until_seen(version_of(written))
+
+
+def _is_tracked(row: Resource) -> bool:
+    return row.name not in UNTRACKED and can_be_followed(row)
 
 
 def _item(resource: str, obj: Object) -> Item:

@@ -7,12 +7,13 @@ by the `finalize` subresource once nothing is left. Nothing here polls.
 import asyncio
 from functools import partial
 
-from localset.apis.resources import RESOURCES, Resource
+from localset.apis.resources import Resource
 from localset.base.clock import Clock
 from localset.base.tasks import Tasks
 from localset.base.workqueue import WorkQueue
 from localset.client.client import Client, DeleteOptions, PatchType
-from localset.client.informer import InformerFactory
+from localset.client.following import Following, can_be_followed
+from localset.client.informer import Informer, InformerFactory
 from localset.machinery.errors import StatusError
 from localset.machinery.metadata import (
     Object,
@@ -24,8 +25,7 @@ from localset.machinery.metadata import (
 )
 
 WORKERS = 2
-NAMESPACED = tuple(r for r in RESOURCES if r.namespaced and not r.is_refused and not r.stored_as)
-FOLLOWED = tuple(resource for resource in NAMESPACED if resource.name != "events")
+UNFOLLOWED = "events"
 """Events are many, and go at once when deleted: their end need not be watched for."""
 ROOT_CA = "kube-root-ca.crt"
 DEFAULT_ACCOUNT = "default"
@@ -39,23 +39,38 @@ class NamespaceController:
         self._client = client
         self._root_ca = root_ca
         self._namespaces = informers.of("namespaces")
-        self._contents = {resource.name: informers.of(resource.name) for resource in FOLLOWED}
+        self._following = Following(client, clock, informers, lambda r: r.namespaced and r.name != UNFOLLOWED)
         self._queue: WorkQueue[str] = WorkQueue("namespace", clock)
         self._tasks = Tasks("namespace controller")
 
     async def start(self) -> None:
         """Return when the caches are filled and the workers run."""
-        await asyncio.gather(self._namespaces.start(), *(informer.start() for informer in self._contents.values()))
+        await asyncio.gather(self._namespaces.start(), self._following.start())
         self._namespaces.add_handler(self._on_namespace)
-        for resource, informer in self._contents.items():
-            informer.add_handler(partial(self._on_content, resource))
+        for resource, informer in self._following.informers.items():
+            self._on_added(resource, informer)
+        self._following.follow(self._on_added, self._on_gone)
         for number in range(WORKERS):
             self._tasks.spawn(self._queue.run(self._sync), f"worker {number}")
 
     async def aclose(self) -> None:
         """Stop; a dying namespace goes on dying after the next start."""
+        await self._following.aclose()
         await self._tasks.aclose()
         await self._queue.aclose()
+
+    @property
+    def _contents(self) -> dict[str, Informer]:
+        return self._following.informers
+
+    def _on_added(self, resource: str, informer: Informer) -> None:
+        informer.add_handler(partial(self._on_content, resource))
+
+    def _on_gone(self, _: str, informer: Informer) -> None:
+        for namespace in self._namespaces.list():  # what was served no more may have been the last thing in it
+            if is_being_deleted(namespace):
+                self._queue.add(name_of(namespace))
+        del informer
 
     def _on_namespace(self, old: Object | None, new: Object | None) -> None:
         if new is not None:
@@ -108,8 +123,9 @@ class NamespaceController:
 
     async def _end(self, namespace: Object) -> None:
         remaining = 0
-        for resource in NAMESPACED:
-            remaining += await self._empty(resource, name_of(namespace))
+        for resource in await self._client.resources():
+            if resource.namespaced and can_be_followed(resource):
+                remaining += await self._empty(resource, name_of(namespace))
         if remaining:
             return  # Each of these reports its end, and then this is looked at again.
         patch: Object = {"spec": {"finalizers": []}}
