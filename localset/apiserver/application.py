@@ -65,7 +65,7 @@ def make_application(
         tasks=Tasks("apiserver"),
     )
     application[HOUSE] = house
-    application[openapi.DOCUMENTS] = Documents(house.routes, health.version_info()["gitVersion"])
+    application[openapi.DOCUMENTS] = Documents(house.routes, health.version_info()["gitVersion"], clock)
 
     async def end_streams(_: web.Application) -> None:
         house.open_streams.end()

@@ -39,6 +39,7 @@ spec:
         ports: [{containerPort: 80}, {containerPort: 53, protocol: UDP}]
         env: [{name: A, value: "1"}, {name: B, value: "1"}]
 """
+STATEFUL_SET = MANIFEST.partition("---")[2]
 CHANGED = MANIFEST.replace('{name: A, value: "1"}, ', "").replace('"1000"', '"2000"')
 CONFIG_MAP = """
 apiVersion: v1
@@ -101,14 +102,19 @@ def test_a_manifest_is_created_changed_and_left_alone(kubectl: Kubectl) -> None:
     assert "deleted" in kubectl.quiet("delete", "-f", "-", stdin=MANIFEST)
 
 
-def test_a_misspelt_field_is_refused_before_anything_is_made(kubectl: Kubectl) -> None:
+def test_a_misspelt_field_is_refused_and_a_field_that_an_old_version_does_not_need_is_not_missed(
+    kubectl: Kubectl,
+) -> None:
     refused = kubectl.run("create", "-f", "-", stdin=CONFIG_MAP.replace("data:", "dataa:"))
     assert refused.returncode == 1
     assert 'unknown field "dataa"' in refused.stderr
-    refused = kubectl.run("apply", "-f", "-", stdin=MANIFEST.replace("serviceName", "servicename"))
+    refused = kubectl.run("apply", "-f", "-", stdin=STATEFUL_SET.replace("serviceName", "servicename"))
     assert refused.returncode == 1
     assert "servicename" in refused.stderr
     assert kubectl.run("get", "sts", "web").returncode == 1
+    old = STATEFUL_SET.replace("apps/v1", "apps/v1beta1").replace("  selector: {matchLabels: {app: web}}\n", "")
+    created = kubectl.run("create", "-f", "-", "--dry-run=server", "-o", "name", stdin=old)
+    assert created.stdout == "statefulset.apps/web\n", created.stderr
 
 
 def test_edit_replace_and_dry_runs_work(kubectl: Kubectl, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from localset.apiserver.openapi import version2, version3
 from localset.apiserver.openapi.definitions import Definitions, without_v3_words
 from localset.apiserver.openapi.documents import Documents
 from localset.apiserver.routes import RouteTable
+from localset.base.clock import SystemClock
 
 ROOT = Path(__file__).resolve().parents[2]
 PREFIX = "io.k8s.api."
@@ -161,6 +162,7 @@ def test_the_dropped_versions_have_the_fields_of_v1_under_their_own_names(swagge
     assert old["properties"].keys() == new["properties"].keys()
     assert old["properties"]["spec"]["$ref"] == f"#/definitions/{PREFIX}apps.v1beta1.StatefulSetSpec"
     spec = swagger["definitions"][PREFIX + "apps.v1beta1.StatefulSetSpec"]
+    assert spec["required"] == ["template"], "the selector could be left out then"
     assert spec["properties"]["template"]["$ref"] == f"#/definitions/{PREFIX}core.v1.PodTemplateSpec"
     assert old["x-kubernetes-group-version-kind"] == [{"group": "apps", "version": "v1beta1", "kind": "StatefulSet"}]
     assert PREFIX + "policy.v1beta1.PodDisruptionBudgetList" in swagger["definitions"]
@@ -211,10 +213,10 @@ def test_fields_named_like_keywords_are_kept() -> None:
 
 def test_a_hash_changes_with_what_its_document_says_and_only_then() -> None:
     served = ServedResources()
-    documents = Documents(RouteTable(served), "v1.37.0")
+    documents = Documents(RouteTable(served), "v1.37.0", SystemClock())
     before = documents.hashes()
-    assert Documents(RouteTable(ServedResources()), "v1.37.0").hashes() == before
-    assert Documents(RouteTable(ServedResources(RESOURCES[:-1])), "v1.37.0").hashes() != before
+    assert Documents(RouteTable(ServedResources()), "v1.37.0", SystemClock()).hashes() == before
+    assert Documents(RouteTable(ServedResources(RESOURCES[:-1])), "v1.37.0", SystemClock()).hashes() != before
     served.set_custom([CRON_TAB])
     after = documents.hashes()
     assert after["v2.json"] != before["v2.json"]

@@ -26,6 +26,8 @@ _INT_OR_STRING = "io.k8s.apimachinery.pkg.util.intstr.IntOrString"
 _QUANTITY = "io.k8s.apimachinery.pkg.api.resource.Quantity"
 _ANY_JSON = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSON"
 _EVERYWHERE = (DELETE_OPTIONS, WATCH_EVENT)
+_ONCE_OPTIONAL = {("io.k8s.api.apps.v1beta1.", "selector")}
+"""Fields that v1 requires and a version before it did not: kubectl 1.20 validates by this."""
 _LEAVES: dict[str, dict[str, Any]] = {
     "s": {"type": "string"},
     "b": {"type": "boolean"},
@@ -216,8 +218,9 @@ class Definitions:
             fields[field] = self._field(source, sub, texts.get(field, ""))
         if fields:
             made["properties"] = fields
-        if "req" in node:
-            made["required"] = node["req"]
+        required = [field for field in node.get("req", ()) if (source.renamed[1], field) not in _ONCE_OPTIONAL]
+        if required:
+            made["required"] = required
         return made | _extensions(node)
 
     def _field(self, source: _Source, node: Any, text: str) -> dict[str, Any]:

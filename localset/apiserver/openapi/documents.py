@@ -18,6 +18,7 @@ import orjson
 from localset.apis import schema
 from localset.apis.served import ServedResources
 from localset.apiserver.routes import SUBRESOURCE_METHODS, RouteTable
+from localset.base.clock import Clock
 from localset.client.client import PatchType
 
 V2_JSON = "v2.json"
@@ -55,8 +56,10 @@ def v3_names(routes: RouteTable) -> list[str]:
 class Documents:
     """Everything that can be asked for, by name: those of `v3_names`, `V2_JSON` and `V2_PROTOBUF`."""
 
-    def __init__(self, routes: RouteTable, release: str) -> None:
+    def __init__(self, routes: RouteTable, release: str, clock: Clock) -> None:
         """Describe `routes`; `release` stands in each document."""
+        self._clock = clock
+        self.changed = clock.now()
         self._routes = routes
         self._release = release
         self._revision = -1
@@ -71,6 +74,7 @@ class Documents:
             self._hashes = self._hashed(custom_schemas(served))
             self._kept = {n: kept for n, kept in self._kept.items() if self._hashes.get(n) == kept[0]}
             self._revision = served.revision
+            self.changed = self._clock.now()
         return self._hashes
 
     def _hashed(self, custom: Schemas) -> dict[str, str]:

@@ -87,7 +87,8 @@ async def v3(request: web.Request) -> web.StreamResponse:
 async def _document(request: web.Request, name: str, media_type: str, headers: dict[str, str]) -> web.Response:
     documents = request.app[DOCUMENTS]
     tag = documents.hashes()[name]
-    headers = {**headers, "ETag": f'"{tag}"', "Vary": "Accept"}
+    changed = email.utils.format_datetime(documents.changed, usegmt=True)
+    headers = {**headers, "ETag": f'"{tag}"', "Last-Modified": changed, "Vary": "Accept"}
     if tag in request.headers.get("If-None-Match", ""):
         return web.Response(status=304, headers=headers)
     data = await documents.compressed(name)
