@@ -9,12 +9,14 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from localset.apis.metrics import METRICS
 from localset.apiserver import (
     bodies,
     control,
     discovery,
     health,
     logs,
+    metrics,
     objects,
     portforward,
     responses,
@@ -102,6 +104,8 @@ async def _dispatch_resource(request: web.Request, match: Match) -> web.StreamRe
         raise method_not_allowed()
     if match.resource.name in reviews.NAMES:
         return await reviews.create(request, match)
+    if match.resource in METRICS:
+        return await objects.run(request, match, metrics.read)
     if match.subresource in _STREAMS:
         return await _STREAMS[match.subresource](request, match)
     if match.subresource in subresources.HANDLERS:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from urllib.parse import unquote
 
+from localset.apis.metrics import METRICS
 from localset.apis.resources import Resource
 from localset.apis.reviews import REVIEWS
 from localset.apis.served import ServedResources
@@ -69,9 +70,9 @@ def _methods_of(resource: Resource, *, has_name: bool) -> frozenset[str]:
 
 
 class RouteTable:
-    """All resource paths of what is served now, and of what is only asked (`virtual`: reviews)."""
+    """All resource paths of what is served now, and of what is only asked (`virtual`: reviews, metrics)."""
 
-    def __init__(self, served: ServedResources, virtual: Iterable[Resource] = REVIEWS) -> None:
+    def __init__(self, served: ServedResources, virtual: Iterable[Resource] = (*REVIEWS, *METRICS)) -> None:
         """Follow `served`: custom resources come and go. The groups of `virtual` are no others'."""
         self.served = served
         self.virtual = {(r.group, version, r.plural): r for r in virtual for version in r.versions}
@@ -113,7 +114,8 @@ class RouteTable:
         if subresource and subresource not in resource.subresources_of(version):
             return None
         match = Match(resource, version, namespace, name, subresource, is_watch)
-        if key in self.virtual and (is_watch or not match.methods or resource.namespaced != bool(namespace)):
+        is_of_no_namespace = resource.namespaced != bool(namespace) and "list" not in resource.verbs
+        if key in self.virtual and (is_watch or not match.methods or is_of_no_namespace):
             return None
         return match
 

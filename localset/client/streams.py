@@ -4,7 +4,7 @@ They live here because apiserver and kubelet share a floor and must not know eac
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -23,6 +23,23 @@ class LogOptions:
     timestamps: bool = False
     tail_lines: int | None = None
     limit_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What processes use: processor cores (a rate) and resident bytes."""
+
+    cpu_cores: float
+    memory_bytes: int
+
+
+@dataclass(frozen=True)
+class UsageReport:
+    """A measurement over `window_seconds`: by Pod uid and container name, and of the whole machine."""
+
+    window_seconds: float
+    pods: dict[str, dict[str, Usage]]
+    machine: Usage
 
 
 class Session(Protocol):
@@ -78,4 +95,8 @@ class PodStreams(Protocol):
 
     async def attach(self, pod: Object, container: str, *, stdin: bool, tty: bool) -> Session:
         """Connect to the container's own process."""
+        ...
+
+    async def usage(self, pods: Sequence[Object]) -> UsageReport:
+        """Measure what the containers of these Pods use; those that run nothing are left out."""
         ...

@@ -8,7 +8,7 @@ name waiting until the predecessor's last process is over (I1). It is also the `
 import asyncio
 import logging
 import os
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Sequence
 
 from localset.base.clock import Clock
 from localset.base.files import make_private_directory, opened_directory, remove_tree_beneath
@@ -16,7 +16,7 @@ from localset.base.tasks import Tasks
 from localset.client.client import Client, DeleteOptions
 from localset.client.events import EventRecorder
 from localset.client.informer import InformerFactory
-from localset.client.streams import LogOptions, Session
+from localset.client.streams import LogOptions, Session, UsageReport
 from localset.client.tokens import TokenIssuer
 from localset.kubelet.addresses import AddressBook
 from localset.kubelet.context import Caches, ImageSource, KubeletContext
@@ -329,3 +329,7 @@ class Kubelet:
     async def attach(self, pod: Object, container: str, *, stdin: bool, tty: bool) -> Session:
         """See `client.streams.PodStreams`."""
         return await self._streams.attach(pod, container, stdin=stdin, tty=tty)
+
+    async def usage(self, pods: Sequence[Object]) -> UsageReport:
+        """See `client.streams.PodStreams`."""
+        return await self._streams.usage(pods)

@@ -7,19 +7,20 @@ while somebody follows, on a stat every 100 ms. Refusals are raised before the f
 import asyncio
 import errno
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
 from localset.base.clock import Clock, parse_rfc3339
-from localset.client.streams import LogOptions, Session
+from localset.client.streams import LogOptions, Session, UsageReport
 from localset.kubelet.keeper_launch import KeeperError
 from localset.kubelet.logs import LogLine, LogReader, render, select
 from localset.kubelet.records import ContainerRecord, container_of, containers_of
 from localset.kubelet.runtime import Runtime
 from localset.kubelet.starter import PodFiles, Surroundings
 from localset.kubelet.status import TERMINAL_PHASES
+from localset.kubelet.usage import UsageMeter
 from localset.kubelet.worker import PodWorker
 from localset.machinery.errors import StatusError, bad_request
 from localset.machinery.metadata import Object, annotations_of, name_of, namespace_of, uid_of
@@ -62,6 +63,11 @@ class Streams:
         self._clock = clock
         self._pods_directory = pods_directory
         self._find = find
+        self._meter = UsageMeter(clock, find)
+
+    async def usage(self, pods: Sequence[Object]) -> UsageReport:
+        """Measure what the running containers of these Pods use."""
+        return await self._meter.measure(pods)
 
     def _record(self, pod: Object, container: str) -> tuple[PodWorker | None, ContainerRecord | None]:
         worker = self._find(uid_of(pod))

@@ -1,7 +1,7 @@
 """The real application on a real Unix socket over the real registry, with Pod streams and a daemon made for tests."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +12,7 @@ import aiohttp
 from localset.apiserver.application import make_application
 from localset.apiserver.listener import UnixListener
 from localset.base.clock import SystemClock
-from localset.client.streams import LogOptions
+from localset.client.streams import LogOptions, Usage, UsageReport
 from localset.machinery.errors import bad_request
 from localset.machinery.metadata import Object
 from localset.registry.bootstrap import bootstrap
@@ -85,6 +85,9 @@ class TestStreams:
 
     async def attach(self, pod: Object, container: str, *, stdin: bool, tty: bool) -> EchoSession:
         return await self.execute(pod, container, ["attached"], stdin=stdin, tty=tty)
+
+    async def usage(self, pods: Sequence[Object]) -> UsageReport:
+        return UsageReport(0.5, {p["metadata"]["uid"]: {"c": Usage(0.25, 2**20)} for p in pods}, Usage(1.5, 2**30))
 
 
 @dataclass

@@ -152,6 +152,21 @@ def _autoscaler(obj: Object, now: datetime) -> list[Any]:
     ]
 
 
+def _node_metrics(obj: Object, now: datetime) -> list[Any]:
+    del now
+    usage = part(obj, "usage")
+    return [name(obj), usage.get("cpu", ""), usage.get("memory", ""), obj.get("window", "")]
+
+
+def _pod_metrics(obj: Object, now: datetime) -> list[Any]:
+    del now
+    containers = items(obj, "containers")
+    cpu = sum(int(str(part(c, "usage").get("cpu", "0n")).rstrip("n")) for c in containers)
+    memory = sum(int(str(part(c, "usage").get("memory", "0Ki")).removesuffix("Ki")) for c in containers)
+    return [name(obj), f"{cpu}n", f"{memory}Ki", obj.get("window", "")]
+
+
+_METRICS = (NAME, Column("CPU"), Column("Memory"), Column("Window"))
 _BINDING = Printer(
     (NAME, Column("Role"), AGE, wide("Users"), wide("Groups"), wide("ServiceAccounts")),
     _binding,
@@ -188,6 +203,8 @@ PRINTERS = {
         _csi_driver,
     ),
     "leases.coordination.k8s.io": Printer((NAME, Column("Holder", description="Who leads."), AGE), _lease),
+    "pods.metrics.k8s.io": Printer(_METRICS, _pod_metrics),
+    "nodes.metrics.k8s.io": Printer(_METRICS, _node_metrics),
     "podtemplates": Printer((NAME, Column("Containers"), Column("Images"), Column("Pod Labels")), _pod_template),
     "horizontalpodautoscalers.autoscaling": Printer(
         (
