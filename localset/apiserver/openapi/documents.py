@@ -8,14 +8,14 @@ Made off the event loop, one at a time. `serving` is the only caller.
 import asyncio
 import hashlib
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from localset.apis import schema
+from localset.apis import schema as published
 from localset.apis.served import ServedResources
 from localset.apiserver.routes import SUBRESOURCE_METHODS, RouteTable
 from localset.base.clock import Clock
@@ -25,23 +25,28 @@ V2_JSON = "v2.json"
 V2_PROTOBUF = "v2.pb"
 Schemas = list[tuple[str, str, str, dict[str, Any]]]
 """Group, version, kind and structural schema of custom resources."""
+_ANYTHING: dict[str, Any] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 
 
 @cache
 def _code_hash() -> bytes:
     """Return the digest of all that decides about a document beside what is served."""
     digest = hashlib.sha512()
-    data = sorted(Path(path).parent for path in (schema.__file__, __file__))
+    data = sorted(Path(path).parent for path in (published.__file__, __file__))
     for path in sorted(p for folder in data for p in folder.iterdir() if p.suffix in {".py", ".gz"}):
         digest.update(path.read_bytes())
     return digest.digest()
 
 
 def custom_schemas(served: ServedResources) -> Schemas:
-    """Return the schemas of the custom resources that are served, from `served.openapi_schemas()` if it has that."""
-    given: Callable[[], Iterable[tuple[str, str, str, dict[str, Any]]]] | None
-    given = getattr(served, "openapi_schemas", None)
-    return list(given()) if given is not None else []
+    """Return the schemas of the custom resources that are served, as their definitions publish them."""
+    found: Schemas = []
+    for row in served.custom:
+        for version in row.versions if row.definition is not None else ():
+            assert row.definition is not None
+            schema = (row.definition.versions[version].source.get("schema") or {}).get("openAPIV3Schema")
+            found.append((row.group, version, row.kind, schema or _ANYTHING))
+    return found
 
 
 def v3_names(routes: RouteTable) -> list[str]:
