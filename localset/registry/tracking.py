@@ -31,7 +31,7 @@ def shapes_of(resource: Resource) -> ShapeOf:
 def writer_of(resource: Resource, version: str, manager: str, subresource: str, time: str) -> Writer:
     """Return who writes, with what this way of writing cannot touch (upstream's resetFields)."""
     ignored = frozenset[str]()
-    if "status" in resource.subresources:
+    if "status" in resource.subresources_of(version):
         ignored = frozenset({"spec"} if subresource == "status" else {"status"})
     return Writer(manager, resource.api_version(version), subresource, time, ignored)
 

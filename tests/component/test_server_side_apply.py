@@ -219,3 +219,50 @@ async def test_patches_that_would_grow_without_bound_are_refused(house: House) -
     deeper = [{"op": "add", "path": "/x", "value": {}}]
     deeper += [{"op": "add", "path": "/x" + "/y" * depth, "value": {}} for depth in range(1, 300)]
     assert (await house.call("PATCH", f"{MAPS}/c", deeper, headers=JSON))[0] == 422
+
+
+async def test_custom_resources_merge_by_their_own_schema(house: House) -> None:
+    ports = {
+        "type": "array",
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["port"],
+        "items": {"type": "object", "required": ["port"], "properties": {"port": {"type": "integer"}}},
+    }
+    spec = {"type": "object", "properties": {"ports": ports, "size": {"type": "integer"}}}
+    version = {
+        "name": "v1",
+        "served": True,
+        "storage": True,
+        "subresources": {"status": {}},
+        "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": spec}}},
+    }
+    names = {"plural": "widgets", "singular": "widget", "kind": "Widget"}
+    definition = {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "widgets.example.com"},
+        "spec": {"group": "example.com", "scope": "Namespaced", "names": names, "versions": [version]},
+    }
+    definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    assert (await apply(house, f"{definitions}/widgets.example.com", definition))[0] == 201
+    conditions = [{"type": kind, "status": "True", "reason": "r"} for kind in ("NamesAccepted", "Established")]
+    established = {"status": {"acceptedNames": names, "conditions": conditions}}
+    await house.call("PATCH", f"{definitions}/widgets.example.com/status", established, headers=MERGE)
+    path = "/apis/example.com/v1/namespaces/default/widgets/w"
+
+    def widget(**spec: Any) -> dict[str, Any]:
+        return {"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "w"}, "spec": spec}
+
+    status, made = await apply(house, path, widget(ports=[{"port": 1}], size=1))
+    assert (status, owners(made)["one", "Apply", ""]) == (
+        201,
+        {"f:spec": {"f:ports": {'k:{"port":1}': {".": {}, "f:port": {}}}, "f:size": {}}},
+    )
+    status, both = await apply(house, path, widget(ports=[{"port": 2}]), "two")
+    assert (status, both["spec"]["ports"]) == (200, [{"port": 1}, {"port": 2}])
+    status, refusal = await apply(house, path, widget(size=2), "two")
+    assert (status, refusal["details"]["causes"][0]["field"]) == (409, ".spec.size")
+    status, refusal = await apply(house, path, widget(bogus=2), "two")
+    assert (status, ".spec.bogus: field not declared in schema" in refusal["message"]) == (400, True)
+    strategic = {"Content-Type": "application/strategic-merge-patch+json"}
+    assert (await house.call("PATCH", path, {}, headers=strategic))[0] == 415
