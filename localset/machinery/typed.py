@@ -4,17 +4,12 @@ Follows structured-merge-diff's `typed` package in what it answers (ToFieldSet, 
 `machinery.ownership`. Arguments are never changed; results share unchanged parts with them, so copy before changing.
 """
 
-import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from localset.machinery.errors import go_print
-from localset.machinery.fieldsets import ITEM, FieldSet, field, is_item, keyed, made, member, path_text
+from localset.machinery.fieldsets import ITEM, FieldSet, field, is_item, made
+from localset.machinery.fitting import TypedError, by_element, element_of
 from localset.machinery.shapes import Form, Shape
-
-
-class TypedError(ValueError):
-    """A value that does not fit its shape: `.spec.ports: element 0: …`."""
 
 
 class Comparison(NamedTuple):
@@ -30,119 +25,6 @@ def _is_map(shape: Shape, value: Any) -> bool:
 
 def _is_granular_list(shape: Shape) -> bool:
     return shape.form is Form.LIST and not shape.atomic
-
-
-# --- List elements ---------------------------------------------------------------------------------------------------
-
-
-def element_of(shape: Shape, item: Any) -> str:
-    """Return the path element of an item of a granular list; TypedError when it has none."""
-    if not shape.keys:
-        if isinstance(item, dict):
-            raise TypedError("associative list without keys has an element that's a map type")
-        if isinstance(item, list):
-            raise TypedError("not supported: associative list with lists as elements")
-        if item is None:
-            raise TypedError("associative list without keys has an element that's an explicit null")
-        return member(item)
-    if item is None:
-        raise TypedError("associative list with keys may not have a null element")
-    if not isinstance(item, dict):
-        raise TypedError("associative list with keys may not have non-map elements")
-    return keyed({key: _key_value(shape, item, key) for key in shape.keys})
-
-
-def _key_value(shape: Shape, item: dict[str, Any], key: str) -> Any:
-    value = item.get(key)
-    if value is None:
-        value = (shape.defaults or {}).get(key)
-    if value is None:
-        why = f'omits key field "{key}" (and doesn\'t have default value)'
-        raise TypedError(f"associative list with keys has an element that {why}")
-    return value
-
-
-def _by_element(shape: Shape, items: list[Any] | None) -> dict[str, list[Any]]:
-    """Return the items by path element; items that have none are told apart by their value."""
-    found: dict[str, list[Any]] = {}
-    for item in items or []:
-        try:
-            key = element_of(shape, item)
-        except TypedError:
-            key = "k:" + json.dumps({"": item}, sort_keys=True)
-        found.setdefault(key, []).append(item)
-    return found
-
-
-# --- Validating ------------------------------------------------------------------------------------------------------
-
-
-def check(shape: Shape, value: Any) -> None:
-    """Refuse an applied object that does not fit its shape: TypedError with path and reason."""
-    complaints = _complaints(shape, value, "")
-    if len(complaints) == 1:
-        raise TypedError(complaints[0])
-    if complaints:
-        raise TypedError("errors:\n" + "".join(f"  {text}\n" for text in complaints))
-
-
-def _complaints(shape: Shape, value: Any, path: str) -> list[str]:
-    if value is None or shape.form is Form.ANY:
-        return []
-    if shape.form is Form.SCALAR:
-        why = _scalar_complaint(shape.expects, value)
-        return [f"{path}: {why}"] if why else []
-    if shape.form is Form.MAP:
-        if not isinstance(value, dict):
-            return [f"{path}: expected map, got {go_print(value)}"]
-        return _map_complaints(shape, value, path)
-    if not isinstance(value, list):
-        return [f"{path}: expected list, got {go_print(value)}"]
-    if shape.atomic:
-        element = shape.element()
-        return [text for i, item in enumerate(value) for text in _complaints(element, item, f"{path}[{i}]")]
-    return _list_complaints(shape, value, path)
-
-
-def _scalar_complaint(expects: str, value: Any) -> str:
-    if isinstance(value, dict | list):
-        return f"expected {expects or 'scalar'}, got {go_print(value)}"
-    is_right = {
-        "string": isinstance(value, str),
-        "boolean": isinstance(value, bool),
-        "numeric": isinstance(value, int | float) and not isinstance(value, bool),
-        "": True,
-    }[expects]
-    wanted = "numeric (int or float)" if expects == "numeric" else expects
-    return "" if is_right else f"expected {wanted}, got {go_print(value)}"
-
-
-def _map_complaints(shape: Shape, value: dict[str, Any], path: str) -> list[str]:
-    complaints = []
-    for name, item in value.items():
-        part = shape.part(name)
-        if part is None:
-            complaints.append(f"{path}.{name}: field not declared in schema")
-        else:
-            complaints += _complaints(part, item, f"{path}.{name}")
-    return complaints
-
-
-def _list_complaints(shape: Shape, value: list[Any], path: str) -> list[str]:
-    complaints, seen, told = [], set(), set()
-    element = shape.element()
-    for index, item in enumerate(value):
-        try:
-            key = element_of(shape, item)
-        except TypedError as error:
-            complaints.append(f"{path}: element {index}: {error}")
-            continue
-        if key in seen and key not in told:
-            told.add(key)
-            complaints.append(f"{path}: duplicate entries for key {path_text((key,))}")
-        seen.add(key)
-        complaints += _complaints(element, item, f"{path}{path_text((key,))}")
-    return complaints
 
 
 # --- What an object says ---------------------------------------------------------------------------------------------
@@ -185,7 +67,7 @@ def _below(node: FieldSet | None) -> FieldSet:
 def _said_list(shape: Shape, value: list[Any]) -> FieldSet | None:
     element = shape.element()
     result: FieldSet = {}
-    for key, items in _by_element(shape, value).items():
+    for key, items in by_element(shape, value).items():
         # Of elements that stand twice only the place is owned.
         result[key] = made(True, _below(_said(element, items[0])) if len(items) == 1 else {}) or ITEM
     return result or None
@@ -257,7 +139,7 @@ def _note(key: str, pair: _Pair, changed: FieldSet, removed: FieldSet) -> None:
 
 def _compare_lists(shape: Shape, old: list[Any] | None, new: list[Any] | None) -> _Pair:
     element = shape.element()
-    before, after = _by_element(shape, old), _by_element(shape, new)
+    before, after = by_element(shape, old), by_element(shape, new)
     changed: FieldSet = {}
     removed: FieldSet = {}
     for key, items in after.items():
@@ -289,7 +171,7 @@ def _all(shape: Shape, value: Any) -> FieldSet:
                 result[field(name)] = ITEM
     elif isinstance(value, list) and _is_granular_list(shape):
         element = shape.element()
-        for key, items in _by_element(shape, value).items():
+        for key, items in by_element(shape, value).items():
             result[key] = _all(element, items[0]) if len(items) == 1 else ITEM
     return made(True, result) or ITEM
 
@@ -320,7 +202,7 @@ def merge(shape: Shape, live: Any, config: Any) -> Any:
 
 def _merge_lists(shape: Shape, live: list[Any], config: list[Any]) -> list[Any]:
     element = shape.element()
-    before, wanted = _by_element(shape, live), _by_element(shape, config)
+    before, wanted = by_element(shape, live), by_element(shape, config)
     order = [key for key in wanted if key in before]
     # Elements of `live` alone go before the next shared one that stood after them, the rest in config's order.
     result: list[Any] = []

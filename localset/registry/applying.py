@@ -8,7 +8,7 @@ from typing import Any
 
 from localset.apis import scheme
 from localset.apis.resources import Resource
-from localset.machinery import lastapplied, ownership, typed
+from localset.machinery import fitting, lastapplied, ownership
 from localset.machinery.errors import bad_request, conflict
 from localset.machinery.metadata import Object
 from localset.machinery.ownership import Entry, Manager, Writer
@@ -34,8 +34,8 @@ def check_config(resource: Resource, version: str, namespace: str, name: str, co
         raise bad_request("metadata.managedFields must be nil")
     shape = scheme.shape_of(resource, version)
     try:
-        typed.check(shape, config)
-    except typed.TypedError as error:
+        fitting.check(shape, config)
+    except fitting.TypedError as error:
         kind = f"{resource.group}/{version}, Kind={resource.kind}"
         at = metadata if isinstance(metadata, dict) else {}
         place = f"{at.get('namespace') or namespace}/{at.get('name') or name}; {kind}"

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from localset.apis.schema.shapes import custom_shape, shape_of
-from localset.machinery import fieldsets, ownership, typed
+from localset.machinery import fieldsets, fitting, ownership, typed
 from localset.machinery.fieldsets import FieldSet
 from localset.machinery.lastapplied import ANNOTATION, allowed_conflicts, renewed
 from localset.machinery.ownership import Conflicts, Owners, Writer
@@ -276,8 +276,8 @@ def test_elements_of_a_merged_list_keep_their_place_and_take_the_order_of_the_co
     ],
 )  # fmt: skip
 def test_configs_that_do_not_fit_are_refused_with_path_and_reason(spec: dict[str, Any], why: str) -> None:
-    with pytest.raises(typed.TypedError) as caught:
-        typed.check(SHAPE, thing(spec))
+    with pytest.raises(fitting.TypedError) as caught:
+        fitting.check(SHAPE, thing(spec))
     assert str(caught.value) == why
 
 
