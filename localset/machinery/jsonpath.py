@@ -134,8 +134,8 @@ class Path:
         self._steps: list[Step] = []
         if text.count("..") > 1:
             raise PathError(f"more than one recursive descent in {text!r}")  # what they find multiplies
-        rest = text.removeprefix("$")
-        while rest and rest != ".":
+        rest = "" if text in {"$", "."} else text.removeprefix("$")
+        while rest:
             if rest.startswith(".."):
                 self._steps.append(_descendants)
                 rest = rest[1:] if rest[2:3] != "[" else rest[2:]

@@ -14,9 +14,10 @@ from typing import NamedTuple
 MAX_PROGRAM = 10_000
 MAX_REPEAT = 1000
 MAX_DEPTH = 100
-MAX_STEPS = 4_000_000
+MAX_STEPS = 1_000_000
 """Instructions looked at for one text: under a second. Go has no such bound, but runs a hundred times faster."""
-_MAX_CACHED = 20_000
+_MAX_CACHED = 100_000
+"""States in a pattern's cache: some megabytes."""
 _LAST = 0x10FFFF
 
 
@@ -415,6 +416,7 @@ class Pattern:
         self._start = compiler.compile(_Parser(text).parse(), 0)
         self._program = compiler.program
         self._cache: dict[tuple[frozenset[int], str, str], frozenset[int] | None] = {}
+        self._cached = 0
 
     def is_found_in(self, text: str) -> bool:
         """Tell whether the pattern matches somewhere in `text`; TooExpensiveError when that cannot be afforded."""
@@ -428,8 +430,10 @@ class Pattern:
                 steps += looked_at
                 if steps > MAX_STEPS:
                     raise TooExpensiveError(f"the pattern {self.text!r} is too expensive for this text")
-                if len(self._cache) >= _MAX_CACHED:
+                self._cached += len(following or ()) + 1
+                if self._cached >= _MAX_CACHED:
                     self._cache.clear()
+                    self._cached = 0
                 self._cache[key] = following
             if following is None:
                 return True

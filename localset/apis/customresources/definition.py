@@ -49,16 +49,21 @@ class Version:
         self.subresources = (*(("status",) if self.has_status else ()), *(("scale",) if scale else ()))
         self.selectable = tuple(str(field["jsonPath"]) for field in source.get("selectableFields") or ())
 
+    @property
+    def published(self) -> dict[str, Any]:
+        """Return the openAPIV3Schema as it was given; shared."""
+        schema: dict[str, Any] = self.source["schema"]["openAPIV3Schema"]
+        return schema
+
     @cached_property
     def schema(self) -> Schema:
-        """Return the compiled schema; it keeps everything when there is none."""
-        published = (self.source.get("schema") or {}).get("openAPIV3Schema")
-        return Schema(published or {"type": "object", "x-kubernetes-preserve-unknown-fields": True})
+        """Return the compiled schema."""
+        return Schema(self.published)
 
     @cached_property
     def shape(self) -> Shape:
         """Return what server-side apply must know of the schema."""
-        return custom_shape((self.source.get("schema") or {}).get("openAPIV3Schema"))
+        return custom_shape(self.published)
 
     @cached_property
     def columns(self) -> tuple[Column, ...]:
