@@ -109,6 +109,24 @@ WITHOUT_EFFECT: tuple[Resource, ...] = (
 
 REFUSED: tuple[Resource, ...] = (
     Resource(
+        "validatingwebhookconfigurations",
+        "validatingwebhookconfiguration",
+        "ValidatingWebhookConfiguration",
+        "admissionregistration.k8s.io",
+        namespaced=False,
+        categories=("api-extensions",),
+        is_refused=True,
+    ),
+    Resource(
+        "mutatingwebhookconfigurations",
+        "mutatingwebhookconfiguration",
+        "MutatingWebhookConfiguration",
+        "admissionregistration.k8s.io",
+        namespaced=False,
+        categories=("api-extensions",),
+        is_refused=True,
+    ),
+    Resource(
         "replicationcontrollers",
         "replicationcontroller",
         "ReplicationController",

@@ -7,7 +7,6 @@ the `revision` it was built from. Pure: dicts and no clock; look-ups cost one `d
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
 
 from localset.apis.resources import RESOURCES, Resource
 
@@ -82,15 +81,6 @@ class ServedResources:
         """Return the row that serves `kind` in exactly this `apiVersion`, or None."""
         group, _, version = api_version.rpartition("/")
         return self._by_kind.get((group, version, kind))
-
-    def openapi_schemas(self) -> list[tuple[str, str, str, dict[str, Any]]]:
-        """Return (group, version, kind, openAPIV3Schema) of every served version of a custom resource; shared."""
-        return [
-            (row.group, version, row.kind, row.definition.version(version).published)
-            for row in self._custom
-            if row.definition is not None
-            for version in row.versions
-        ]
 
     def set_custom(self, rows: Iterable[Resource]) -> None:
         """Serve exactly these custom rows from now on, and tell the listeners when that is a change."""

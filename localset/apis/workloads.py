@@ -1,4 +1,4 @@
-"""Workloads that localset does not run: their kinds are readable and empty, each write says what to use instead. Pure.
+"""What localset does not do, workloads above all: readable and empty kinds whose writes say what to use instead. Pure.
 
 Listed in discovery so that clients that ask for all kinds (`get all`, dashboards, helm) find what they expect. The
 registry asks before it looks at anything else of a write.
@@ -16,9 +16,15 @@ INSTEAD: dict[str, str] = {
     "Job": "write its template as a Pod with restartPolicy Never or OnFailure",
     "CronJob": "let cron or a systemd timer of this machine create a Pod with restartPolicy Never",
 }
+_NO_WEBHOOKS = "localset calls no webhooks: leave the configuration out, or call the program that it names yourself"
+REASONS: dict[str, str] = {
+    "ValidatingWebhookConfiguration": _NO_WEBHOOKS,
+    "MutatingWebhookConfiguration": _NO_WEBHOOKS,
+    **{kind: f"localset runs StatefulSets and Pods: {instead}" for kind, instead in INSTEAD.items()},
+}
 
 
 def refusal_of(resource: Resource, name: str) -> StatusError:
     """Return the 422 for a write of a refused kind."""
-    why = f'Unsupported value: "{resource.kind}": localset runs StatefulSets and Pods: {INSTEAD[resource.kind]}'
+    why = f'Unsupported value: "{resource.kind}": {REASONS[resource.kind]}'
     return invalid(resource.kind, resource.group, name, [Cause("FieldValueNotSupported", why, "kind")])

@@ -393,3 +393,10 @@ async def test_a_selectable_field_can_be_selected_by(house: House) -> None:
         await house.call("POST", path, gadget(name, size=size))
     _, listed = await house.call("GET", f"{path}?fieldSelector=spec.size%3D2")
     assert [o["metadata"]["name"] for o in listed["items"]] == ["b"]
+
+
+async def test_admission_webhooks_are_refused_by_name(house: House) -> None:
+    path = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
+    status, answer = await house.call("POST", path, {"metadata": {"name": "w"}, "webhooks": []})
+    assert (status, "localset calls no webhooks" in answer["message"]) == (422, True)
+    assert (await house.call("GET", path))[1]["items"] == []

@@ -1,4 +1,4 @@
-"""Columns of the workload kinds that localset refuses: their lists are always empty, but still Tables."""
+"""Columns of the kinds that localset refuses: their lists are always empty, but still Tables."""
 
 from datetime import datetime
 from typing import Any
@@ -22,7 +22,10 @@ def _printer(*columns: Column) -> Printer:
 
 
 _REPLICAS = _printer(NAME, _number("Desired"), _number("Current"), _number("Ready"), AGE, *_TEMPLATE)
+_WEBHOOKS = _printer(NAME, _number("Webhooks"), AGE)
 PRINTERS = {
+    "validatingwebhookconfigurations.admissionregistration.k8s.io": _WEBHOOKS,
+    "mutatingwebhookconfigurations.admissionregistration.k8s.io": _WEBHOOKS,
     "deployments.apps": _printer(NAME, Column("Ready"), Column("Up-to-date"), Column("Available"), AGE, *_TEMPLATE),
     "replicasets.apps": _REPLICAS,
     "replicationcontrollers": _REPLICAS,
