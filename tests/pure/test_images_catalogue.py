@@ -157,7 +157,7 @@ def test_a_broken_image_of_the_user_is_named_and_harms_no_other(tmp_path: Path) 
     [
         ("", "must be a mapping"),
         ("- a", "must be a mapping"),
-        ("name: [", "not valid YAML: line 2"),
+        ("name: [", "not valid YAML: line "),
         ("name: a\nname: b\npatterns: [a]", "the key 'name' stands twice"),
         ("patterns: [a]", "name: is required"),
         ("name: A B\npatterns: [a]", "name: 'A B' is not made of"),
