@@ -19,6 +19,7 @@ from localset.apiserver import (
     metrics,
     objects,
     portforward,
+    proxy,
     responses,
     reviews,
     sessions,
@@ -43,6 +44,7 @@ _STREAMS: dict[str, Callable[[web.Request, Match], Awaitable[web.StreamResponse]
     "exec": sessions.session,
     "attach": sessions.session,
     "portforward": portforward.port_forward,
+    "proxy": proxy.proxy,
 }
 _OBJECT_SUBRESOURCES = {"status", "finalize"}
 

@@ -18,11 +18,12 @@ from localset.apiserver.routes import RouteTable
 
 _VERBS = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
 _CUSTOM_VERBS = ["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"]
-_METHOD_VERBS = {"GET": "get", "PUT": "update", "PATCH": "patch", "POST": "create"}
+_METHOD_VERBS = {"GET": "get", "PUT": "update", "PATCH": "patch", "POST": "create", "DELETE": "delete"}
 _SUBRESOURCE_KINDS: dict[str, tuple[str, str, str]] = {
     "exec": ("", "v1", "PodExecOptions"),
     "attach": ("", "v1", "PodAttachOptions"),
     "portforward": ("", "v1", "PodPortForwardOptions"),
+    "proxy": ("", "v1", "PodProxyOptions"),
     "binding": ("", "v1", "Binding"),
     "eviction": ("policy", "v1", "Eviction"),
     "token": ("authentication.k8s.io", "v1", "TokenRequest"),
@@ -49,6 +50,8 @@ def subresource_kind(resource: Resource, version: str, subresource: str) -> tupl
     if subresource == "scale":
         is_plain = version == "v1" or resource.definition is not None
         return ("autoscaling", "v1", "Scale") if is_plain else (resource.group, version, "Scale")
+    if subresource == "proxy" and resource.kind == "Service":
+        return "", "v1", "ServiceProxyOptions"
     return _SUBRESOURCE_KINDS.get(subresource, (resource.group, version, resource.kind))
 
 

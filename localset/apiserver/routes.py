@@ -6,7 +6,7 @@ decides about rights or methods.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import unquote
 
 from localset.apis.metrics import METRICS
@@ -14,6 +14,7 @@ from localset.apis.resources import Resource
 from localset.apis.reviews import REVIEWS
 from localset.apis.served import ServedResources
 
+_BEFORE_TAIL = 8  # "", api, v1, namespaces, N, pods, NAME, proxy
 _NAMESPACE_SUBRESOURCES = frozenset({"status", "finalize"})
 
 SUBRESOURCE_METHODS: dict[str, frozenset[str]] = {
@@ -25,6 +26,7 @@ SUBRESOURCE_METHODS: dict[str, frozenset[str]] = {
     "exec": frozenset({"GET", "POST"}),
     "attach": frozenset({"GET", "POST"}),
     "portforward": frozenset({"GET", "POST"}),
+    "proxy": frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"}),
     "binding": frozenset({"POST"}),
     "eviction": frozenset({"POST"}),
     "token": frozenset({"POST"}),
@@ -41,6 +43,8 @@ class Match:
     name: str
     subresource: str
     is_legacy_watch: bool = False
+    tail: str = ""
+    """What follows `proxy`, as it was sent."""
 
     @property
     def methods(self) -> frozenset[str]:
@@ -93,6 +97,10 @@ class RouteTable:
 
     def match(self, raw_path: str) -> Match | None:
         """Return what `raw_path` (still percent-encoded) names, or None when no served resource does."""
+        segments = raw_path.split("/", _BEFORE_TAIL)
+        if len(segments) > _BEFORE_TAIL and segments[_BEFORE_TAIL - 1] == "proxy":
+            match = self.match("/".join(segments[:_BEFORE_TAIL]))
+            return replace(match, tail=f"/{segments[_BEFORE_TAIL]}") if match is not None else None
         split = split_path(raw_path)
         if split is None or not split[2]:
             return None
