@@ -79,6 +79,11 @@ def kubeconfig_file(data_directory: Path) -> Path:
     return data_directory / "kubeconfig"
 
 
+def namespace_file(data_directory: Path) -> Path:
+    """Return the file that holds the namespace which commands use when none is given; absent for `default`."""
+    return data_directory / "namespace"
+
+
 def context_name(data_directory: Path) -> str:
     """Return the name of the data directory in kubeconfigs: `localset`, for others with name and digest behind."""
     if data_directory == default_data_directory().resolve():

@@ -114,7 +114,7 @@ def _check_here(manifest: Manifest, validation: str) -> None:
 
 
 def _at(manifest: Manifest, error: StatusError) -> CommandError:
-    from localset.cli.main import server_error
+    from localset.cli.failures import server_error
 
     return CommandError(f"{manifest.place}: {manifest.label}: {server_error(error)}")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from localset.apis.resources import RESOURCES, Resource, find_by_word
-from localset.base.directories import api_socket, data_directory
+from localset.base.directories import api_socket, data_directory, namespace_file
 from localset.cli.output import fail, say
 from localset.cli.transport import Api, path_of
 
@@ -22,6 +22,14 @@ class Context:
     def data_directory(self) -> Path:
         """Return the data directory in force."""
         return data_directory(self.data_option)
+
+    @property
+    def namespace(self) -> str:
+        """Return the namespace that `localset ns` remembers for this data directory, else `default`."""
+        try:
+            return namespace_file(self.data_directory).read_text().strip() or "default"
+        except OSError:
+            return "default"
 
     @property
     def api(self) -> Api:

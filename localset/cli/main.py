@@ -1,25 +1,27 @@
-"""The command line's entry: names, lazy loading, and the one place where errors become words and exit codes."""
+"""The command line's entry: names, lazy loading, and the one place where errors become words and exit codes.
+
+A command's module is imported only when that command is used. What goes wrong is told here, by `failures`, which is
+imported only then.
+"""
 
 import importlib
-import os
 import sys
-import traceback
 from typing import Any
 
 import click
 
 from localset.cli.context import Context
-from localset.cli.output import CommandError, say
-from localset.cli.transport import DaemonNotRunningError
-from localset.machinery.errors import StatusError
+from localset.cli.output import OutputClosedError
 
 _COMMANDS = {
     "apply": ("localset.cli.apply", "apply", "Create or change objects from files"),
+    "cordon": ("localset.cli.nodes", "cordon", "Let no new Pods come to a Node"),
     "create": ("localset.cli.apply", "create", "Create objects from files"),
     "delete": ("localset.cli.delete", "delete", "Delete objects by file, name or label"),
     "describe": ("localset.cli.describe", "describe", "Show objects in detail, with their events"),
     "dns": ("localset.cli.dns", "dns", "Ask the resolver; make this machine use it"),
     "down": ("localset.cli.down", "down", "End every Pod in order, then the daemon"),
+    "drain": ("localset.cli.drain", "drain", "Move every Pod off a Node"),
     "events": ("localset.cli.events", "events", "List what happened"),
     "exec": ("localset.cli.exec", "exec_", "Run a command inside a container"),
     "get": ("localset.cli.get", "get", "List objects"),
@@ -27,10 +29,16 @@ _COMMANDS = {
     "kubeconfig": ("localset.cli.kubeconfig", "kubeconfig", "Print, write or merge the kubeconfig"),
     "kubectl": ("localset.cli.kubectl", "kubectl", "Run your kubectl against this daemon"),
     "logs": ("localset.cli.logs", "logs", "Print the output of a container"),
+    "ns": ("localset.cli.namespace", "ns", "Show or remember the namespace that commands use"),
     "scale": ("localset.cli.scale", "scale", "Set the number of replicas"),
     "status": ("localset.cli.status", "status", "Show the daemon and every set"),
+    "top": ("localset.cli.top", "top", "Show what Pods and Nodes use"),
+    "uncordon": ("localset.cli.nodes", "uncordon", "Let new Pods come to a Node again"),
     "up": ("localset.cli.up", "up", "Start the daemon"),
+    "version": ("localset.cli.version", "version", "Print the versions of client and daemon"),
 }
+_NAMESPACE_OF_THEIR_FILES = {"apply", "create", "delete"}
+"""Commands whose -n must agree with what a file says: for them a remembered namespace is no -n."""
 
 
 class _LazyGroup(click.Group):
@@ -50,6 +58,12 @@ class _LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, entry[2]) for name, entry in sorted(_COMMANDS.items())])
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:  # NB: click would make an exit code of 1 of it
+            raise OutputClosedError from error
+
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         if args and not args[0].startswith("-") and args[0] not in _COMMANDS:
             import difflib
@@ -68,66 +82,20 @@ class _LazyGroup(click.Group):
 @click.pass_context
 def cli(ctx: click.Context, data_dir: str | None) -> None:
     """Kubernetes StatefulSets as real processes on this machine."""
-    ctx.obj = Context(data_dir)
+    ctx.obj.data_option = data_dir
+    remembered = {"namespace": ctx.obj.namespace}
+    ctx.default_map = {name: remembered for name in _COMMANDS if name not in _NAMESPACE_OF_THEIR_FILES}
 
 
 def run(arguments: list[str]) -> int:
     """Run one command line and return its exit code. Never a traceback: a crash names the file that holds its
     report."""
+    context = Context()
     try:
-        result = cli.main(args=arguments, prog_name="localset", standalone_mode=False)
-    except click.ClickException as error:
-        say(f"error: {error.format_message()}")
-        return 1 if isinstance(error, click.UsageError) else error.exit_code
-    except click.exceptions.Abort:
-        return 130
-    except KeyboardInterrupt:
-        return 130
-    except CommandError as error:
-        say(f"error: {error}")
-        if error.hint:
-            say(f"hint: {error.hint}")
-        return error.code
-    except DaemonNotRunningError:
-        say("error: the daemon is not running")
-        say("hint: `localset up` starts it; `localset apply -f FILE` does so by itself")
-        return 1
-    except StatusError as error:
-        say(server_error(error))
-        return 1
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 141
-    except Exception:  # noqa: BLE001 - the last boundary: a person gets a sentence, the report goes to a file
-        return _crash()
+        result = cli.main(args=arguments, prog_name="localset", standalone_mode=False, obj=context)
+        sys.stdout.flush()
+    except BaseException as error:  # noqa: BLE001 - the last boundary: a person gets a sentence, a report goes to a file
+        from localset.cli.failures import tell
+
+        return tell(context, error)
     return result if isinstance(result, int) else 0
-
-
-def server_error(error: StatusError) -> str:
-    """Return an API refusal in kubectl's words."""
-    if error.reason == "Invalid":
-        kind, name = error.details.get("kind", ""), error.details.get("name", "")
-        causes = error.details.get("causes") or []
-        texts = [f"{cause.get('field')}: {cause.get('message')}" for cause in causes]
-        if texts and kind:
-            body = texts[0] if len(texts) == 1 else "\n" + "\n".join(f"* {text}" for text in texts)
-            return f'The {kind} "{name}" is invalid: {body}'
-    return (
-        f"Error from server ({error.reason}): {error.message}"
-        if error.reason
-        else f"Error from server: {error.message}"
-    )
-
-
-def _crash() -> int:
-    from localset.base.directories import data_directory
-
-    report = traceback.format_exc()
-    path = data_directory(None) / f"crash-{os.getpid()}.txt"
-    try:
-        path.write_text(report)
-    except OSError:
-        say("error: localset failed in a way it should not; the report could not be saved:\n" + report.splitlines()[-1])
-        return 1
-    say(f"error: localset failed in a way it should not: {report.splitlines()[-1]}\nhint: the report is in {path}")
-    return 1

@@ -25,6 +25,10 @@ class CommandError(Exception):
         self.hint = hint
 
 
+class OutputClosedError(Exception):
+    """Whoever read our standard output has gone."""
+
+
 def fail(message: str, *, hint: str = "", code: int = 1) -> NoReturn:
     """Raise CommandError."""
     raise CommandError(message, code=code, hint=hint)
@@ -75,6 +79,17 @@ def print_rows(
         print(line.rstrip() if not line.strip() else line, flush=False)
     sys.stdout.flush()
     return used
+
+
+def put_padded(header: Sequence[str] | None, rows: Iterable[Sequence[str]]) -> None:
+    """Print aligned columns, the last one padded too: kubectl does it so where it, not the server, makes the table."""
+    table = [[clean(str(cell)) for cell in row] for row in rows]
+    if header is not None:
+        table.insert(0, list(header))
+    widths = [max(len(cell) for cell in column) for column in zip(*table, strict=True)]
+    for row in table:
+        print("".join(cell.ljust(width + 3) for cell, width in zip(row, widths, strict=True)))
+    sys.stdout.flush()
 
 
 def to_yaml(value: Any) -> str:

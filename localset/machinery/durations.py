@@ -4,7 +4,11 @@ Used by apiserver for tables and by cli for what the server does not render, so 
 Source: apimachinery util/duration HumanDuration (kube-api.md 7).
 """
 
+import re
 from datetime import timedelta
+
+_PART = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
+_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def human_duration(span: timedelta) -> str:
@@ -36,3 +40,14 @@ def human_duration(span: timedelta) -> str:
 
 def _pair(first: int, first_unit: str, second: int, second_unit: str) -> str:
     return f"{first}{first_unit}{second}{second_unit}" if second else f"{first}{first_unit}"
+
+
+def parse_duration(text: str) -> float:
+    """Return the seconds of a Go duration such as `90s`, `1h30m`, `500ms`; a bare 0 is none. Raises ValueError."""
+    rest = text.strip()
+    parts = _PART.findall(rest)
+    if rest == "0":
+        return 0.0
+    if not parts or "".join(number + unit for number, unit in parts) != rest:
+        raise ValueError(f'"{text}" is not a duration such as 5s, 2m or 1h30m')
+    return sum(float(number) * _SECONDS[unit] for number, unit in parts)

@@ -1,0 +1,153 @@
+"""From an exception to what a person reads: one sentence, perhaps a hint, and the exit code that kubectl would give.
+
+Called by `main` alone, and imported only when something went wrong. Never prints a traceback: what nobody foresaw is
+saved in the data directory and its place is named.
+"""
+
+import difflib
+import http.client
+import os
+import sys
+import traceback
+from contextlib import suppress
+from typing import Any
+
+import click
+
+from localset.cli.context import Context
+from localset.cli.output import CommandError, OutputClosedError, say
+from localset.cli.transport import Api, DaemonNotRunningError
+from localset.machinery.errors import StatusError
+
+INTERRUPTED = 130
+PIPE_CLOSED = 141
+
+
+def tell(context: Context, error: BaseException) -> int:
+    """Say what happened and return the exit code."""
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else 1
+    if isinstance(error, (click.exceptions.Abort, KeyboardInterrupt)):
+        return INTERRUPTED
+    if isinstance(error, click.exceptions.Exit):
+        return error.exit_code
+    try:
+        return _tell(context, error)
+    except BrokenPipeError:
+        return _quiet()
+
+
+def _tell(context: Context, error: BaseException) -> int:
+    if isinstance(error, (BrokenPipeError, OutputClosedError)):
+        return _quiet()
+    if isinstance(error, CommandError):
+        _say(f"error: {error}", error.hint)
+        return error.code
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.format_message())
+        return 0
+    if isinstance(error, click.UsageError):
+        _say(*_usage(error))
+        return 1
+    if isinstance(error, click.ClickException):
+        say(f"error: {error.format_message()}")
+        return error.exit_code
+    if isinstance(error, DaemonNotRunningError):
+        _say("error: the daemon is not running", "`localset up` starts it; `localset apply -f FILE` does so by itself")
+        return 1
+    if isinstance(error, StatusError):
+        _say(server_error(error), hint_for(context, error))
+        return 1
+    if isinstance(error, PermissionError) and error.filename is None:
+        _say("error: the daemon belongs to another user", f"its data directory is {context.data_directory}")
+        return 1
+    if isinstance(error, (ConnectionError, http.client.HTTPException)):
+        _say("error: the connection to the daemon was lost", "`localset status` says whether it still runs")
+        return 1
+    return _crash(context, error)
+
+
+def _say(text: str, hint: str = "") -> None:
+    say(text)
+    if hint:
+        say(f"hint: {hint}")
+
+
+def _quiet() -> int:
+    """Whoever read our output has gone, as `head` does: say nothing, not even at exit."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.close(null)
+    return PIPE_CLOSED
+
+
+def _usage(error: click.UsageError) -> tuple[str, str]:
+    """Return kubectl's words for a wrong command line, and a hint."""
+    command = error.ctx.command_path if error.ctx else "localset"
+    help_line = f"See '{command} --help' for usage."
+    if isinstance(error, click.NoSuchOption):
+        near = sorted(error.possibilities or [], key=len)
+        known = [text for p in error.ctx.command.params for text in p.opts] if error.ctx else []
+        near = near or difflib.get_close_matches(error.option_name, known, n=1)
+        name = error.option_name
+        kind = f"unknown flag: {name}" if name.startswith("--") else f"unknown shorthand flag: '{name[1:]}' in {name}"
+        return f"error: {kind}\n{help_line}", f"did you mean {near[0]}?" if near else ""
+    message, _, hint = error.format_message().partition("\nhint: ")
+    if isinstance(error, click.BadParameter) or error.ctx is None or error.ctx.parent is None:
+        return f"error: {message}", hint
+    return f"error: {message}\n{help_line}", hint
+
+
+def server_error(error: StatusError) -> str:
+    """Return an API refusal in kubectl's words."""
+    if error.reason == "Invalid":
+        kind, name = error.details.get("kind", ""), error.details.get("name", "")
+        causes = error.details.get("causes") or []
+        texts = [f"{cause.get('field')}: {cause.get('message')}" for cause in causes]
+        if texts and kind:
+            body = texts[0] if len(texts) == 1 else "\n" + "\n".join(f"* {text}" for text in texts)
+            return f'The {kind} "{name}" is invalid: {body}'
+    if not error.reason:
+        return f"Error from server: {error.message}"
+    return f"Error from server ({error.reason}): {error.message}"
+
+
+def hint_for(context: Context, error: StatusError) -> str:
+    """Return what may have been meant by a name that is not there: a like one, or the same in another namespace."""
+    plural, name = error.details.get("kind", ""), error.details.get("name", "")
+    if error.reason != "NotFound" or not plural or not name:
+        return ""
+    found: list[dict[str, Any]] = []
+    with suppress(StatusError, DaemonNotRunningError, OSError, http.client.HTTPException, ValueError, KeyError):
+        found = _metadata_of_all(context, plural, error.details.get("group", ""))
+    elsewhere = sorted({m["namespace"] for m in found if m["name"] == name and "namespace" in m})
+    if elsewhere:
+        return f"there is one in namespace {elsewhere[0]}: pass -n {elsewhere[0]}"
+    near = difflib.get_close_matches(name, [m["name"] for m in found], n=1, cutoff=0.7)
+    return f'did you mean "{near[0]}"?' if near else ""
+
+
+def _metadata_of_all(context: Context, plural: str, group: str) -> list[dict[str, Any]]:
+    from localset.apis.resources import find_by_word
+
+    resource = find_by_word(f"{plural}.{group}" if group else plural)
+    if resource is None:
+        return []
+    version = resource.storage_version
+    root = f"/apis/{group}/{version}" if group else f"/api/{version}"
+    body = Api(context.api.socket_path).request("GET", f"{root}/{plural}").body
+    return [item["metadata"] for item in body["items"]]
+
+
+def _crash(context: Context, error: BaseException) -> int:
+    report = "".join(traceback.format_exception(error))
+    last = traceback.format_exception_only(error)[-1].strip()
+    path = context.data_directory / f"crash-{os.getpid()}.txt"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"command: {' '.join(sys.argv[1:])}\n\n{report}")
+    except OSError:
+        say(f"error: localset failed in a way it should not, and the report could not be saved: {last}")
+        return 1
+    _say(f"error: localset failed in a way it should not: {last}", f"the report is in {path}")
+    return 1

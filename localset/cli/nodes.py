@@ -1,0 +1,57 @@
+"""`cordon` and `uncordon`: whether new Pods may come to a Node. `drain` begins with the first."""
+
+from typing import Any
+
+import click
+
+from localset.apis.resources import BY_NAME
+from localset.cli.context import Context
+from localset.cli.output import fail, put
+from localset.cli.transport import path_of
+
+_STRATEGIC = "application/strategic-merge-patch+json"
+
+
+@click.command()
+@click.argument("names", nargs=-1)
+@click.option("-l", "--selector", default="", help="Label selector.")
+@click.pass_obj
+def cordon(context: Context, names: tuple[str, ...], selector: str) -> int:
+    """Let no new Pods come to a Node."""
+    for node in nodes_meant(context, names, selector, "cordon"):
+        set_unschedulable(context, node, is_wanted=True)
+    return 0
+
+
+@click.command()
+@click.argument("names", nargs=-1)
+@click.option("-l", "--selector", default="", help="Label selector.")
+@click.pass_obj
+def uncordon(context: Context, names: tuple[str, ...], selector: str) -> int:
+    """Let new Pods come to a Node again."""
+    for node in nodes_meant(context, names, selector, "uncordon"):
+        set_unschedulable(context, node, is_wanted=False)
+    return 0
+
+
+def nodes_meant(context: Context, names: tuple[str, ...], selector: str, verb: str) -> list[dict[str, Any]]:
+    """Return the Nodes that a command line names; fails when it names none."""
+    if names and selector:
+        fail("cannot specify both a node name and a --selector option")
+    if not names and not selector:
+        known = ", ".join(node["metadata"]["name"] for node in context.items(BY_NAME["nodes"], ""))
+        fail(f"USAGE: {verb} NODE", hint=f"the Nodes are: {known}")
+    if selector:
+        return context.items(BY_NAME["nodes"], "", labelSelector=selector)
+    return [context.get(BY_NAME["nodes"], "", name.removeprefix("node/").removeprefix("nodes/")) for name in names]
+
+
+def set_unschedulable(context: Context, node: dict[str, Any], *, is_wanted: bool) -> None:
+    """Cordon or uncordon a Node and say so."""
+    name, verb = node["metadata"]["name"], "cordoned" if is_wanted else "uncordoned"
+    if bool(node["spec"].get("unschedulable")) == is_wanted:
+        put(f"node/{name} already {verb}")
+        return
+    change = {"spec": {"unschedulable": True if is_wanted else None}}
+    context.api.request("PATCH", path_of(BY_NAME["nodes"], "", name), change, content_type=_STRATEGIC)
+    put(f"node/{name} {verb}")
