@@ -78,9 +78,15 @@ class Hands:
 
 
 def order_of(log: Path, *patterns: str) -> list[int]:
-    """Return the first lines' numbers that match each pattern; a test compares them."""
-    lines = log.read_text().splitlines()
-    return [next(n for n, line in enumerate(lines) if re.search(pattern, line)) for pattern in patterns]
+    """Return the first lines' numbers that match each pattern, once a running watch has seen them all."""
+
+    def found() -> list[int]:
+        lines = log.read_text().splitlines()
+        numbers = [next((n for n, line in enumerate(lines, 1) if re.search(p, line)), 0) for p in patterns]
+        return numbers if all(numbers) else []
+
+    numbers: list[int] = until(found, 30, f"the watch has seen {patterns}")
+    return numbers
 
 
 def images(pods: dict[str, dict[str, Any]]) -> dict[str, str]:
