@@ -28,10 +28,17 @@ ANSWERED_WITH_OBJECT = frozenset(
         "persistentvolumeclaims",
         "persistentvolumes",
         "storageclasses.storage.k8s.io",
+        "csidrivers.storage.k8s.io",
         "serviceaccounts",
+        "services",
+        "resourcequotas",
+        "podtemplates",
     }
 )
-"""Resources whose DELETE answers the object even when it is gone at once (kube-api.md 4.4)."""
+"""Resources whose DELETE answers the object even when it is gone at once.
+
+As the published schema has it (1.20 answered a Status for a Service): generated clients read the answer as that type.
+"""
 
 
 class Fate(Enum):
