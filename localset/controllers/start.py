@@ -3,12 +3,14 @@
 Made by daemon. `pause` stops those that would undo a `down`; the others go on so that Pods can end and be told about.
 """
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from localset.base.clock import Clock
 from localset.client.client import Client
 from localset.client.informer import InformerFactory
+from localset.controllers.apiservice.controller import ApiServiceController
 from localset.controllers.customresources.controller import DefinitionController
 from localset.controllers.disruption.controller import DisruptionController
 from localset.controllers.endpoints.controller import EndpointsController
@@ -23,9 +25,13 @@ from localset.controllers.volumeclaim.directories import VolumeDirectories
 
 @dataclass(frozen=True)
 class ControllerSettings:
-    """`scheduling` is relaxed or strict; `root_ca` is the PEM text that each namespace publishes."""
+    """`scheduling` is relaxed or strict; `root_ca` is the PEM text that each namespace publishes.
+
+    `restore_api` makes the Service default/kubernetes what it should be.
+    """
 
     volumes_directory: Path
+    restore_api: Callable[[], Awaitable[None]]
     scheduling: str = "relaxed"
     root_ca: str = ""
 
@@ -46,6 +52,7 @@ class Controllers:
         self._going_on = (
             DefinitionController(client, clock, informers),
             NamespaceController(client, clock, informers, settings.root_ca),
+            ApiServiceController(clock, informers, settings.restore_api),
             EndpointsController(client, clock, informers),
             EndpointSliceController(client, clock, informers),
             VolumeClaimController(client, clock, informers, settings.volumes_directory, directories),

@@ -13,6 +13,8 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from localset import __version__
@@ -81,6 +83,7 @@ class Daemon:
         self._controllers: Controllers
         self._listener: UnixListener
         self._tokens: Tokens
+        self._restore_api: Callable[[], Awaitable[None]]
 
     async def run(self) -> int:
         """Start, serve until asked to end, end; return the exit code. Raises StartError."""
@@ -134,7 +137,9 @@ class Daemon:
         self._closing.push_async_callback(self._access.aclose)
         pod_address = await kubernetes_address(self._registry, address(self._block.block, FIRST_SERVICE))
         pod_port = self._access.begin(pod_address)
-        await ensure_kubernetes(self._registry, pod_address, pod_port, (HOST, self._access.port))
+        target = (HOST, self._access.port)
+        self._restore_api = partial(ensure_kubernetes, self._registry, pod_address, pod_port, target)
+        await self._restore_api()
 
     def _registry_settings(self) -> RegistrySettings:
         # The upper half of the block is the Services'; Pods probe from the lower end of the whole block.
@@ -214,7 +219,7 @@ class Daemon:
 
     async def _start_controllers(self, informers: InformerFactory, root_ca: str) -> None:
         volumes = self._settings.data_directory / "volumes"
-        settings = ControllerSettings(volumes, self._settings.scheduling, root_ca)
+        settings = ControllerSettings(volumes, self._restore_api, self._settings.scheduling, root_ca)
         self._controllers = Controllers(self._registry, self._clock, informers, settings, VolumeDirectories(volumes))
         await self._controllers.start()
         self._closing.push_async_callback(self._controllers.aclose)

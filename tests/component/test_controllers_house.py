@@ -1,7 +1,9 @@
 """All controllers together on the real registry: endpoints, claims, scheduling, garbage, namespaces, budgets."""
 
 import asyncio
+import contextlib
 import shutil
+from functools import partial
 
 import pytest
 
@@ -9,8 +11,10 @@ from localset.client.client import DeleteOptions, Propagation
 from localset.client.informer import InformerFactory
 from localset.controllers.start import Controllers, ControllerSettings
 from localset.machinery.errors import StatusError
+from localset.registry.bootstrap import ensure_kubernetes
 
 WAIT_SECONDS = 10
+API = ("127.0.0.9", 443, ("127.0.0.1", 20000))
 SLICES = "endpointslices.discovery.k8s.io"
 
 
@@ -59,7 +63,7 @@ async def house(registry, clock, tmp_path, scheduling):
     resources = {"cpu": "2", "memory": "4Gi", "pods": "100"}
     await registry.update_status("nodes", {**made, "status": {"capacity": resources, "allocatable": resources}})
     informers = InformerFactory(registry, clock)
-    settings = ControllerSettings(tmp_path, scheduling, "PEM")
+    settings = ControllerSettings(tmp_path, partial(ensure_kubernetes, registry, *API), scheduling, "PEM")
     controllers = Controllers(registry, clock, informers, settings, Directories())
     await controllers.start()
     yield House(registry, informers, controllers)
@@ -275,3 +279,14 @@ async def test_paused_controllers_begin_nothing_while_claims_are_still_bound(hou
     await house.client.create("persistentvolumeclaims", a_claim("data"))
     await house.until("persistentvolumeclaims", "default", "data", lambda c: c and c["status"]["phase"] == "Bound")
     assert not (await house.client.get("pods", "default", "late"))["spec"].get("nodeName")
+
+
+async def test_the_service_of_the_api_comes_back_when_it_is_deleted(house):
+    await ensure_kubernetes(house.client, *API)
+    old = set()
+    for resource in ("services", "endpoints", SLICES):
+        old.add((await house.client.get(resource, "default", "kubernetes"))["metadata"]["uid"])
+        with contextlib.suppress(StatusError):  # the endpoints may have followed their Service
+            await house.client.delete(resource, "default", "kubernetes")
+    for resource in ("services", "endpoints", SLICES):
+        await house.until(resource, "default", "kubernetes", lambda o: o and o["metadata"]["uid"] not in old)
