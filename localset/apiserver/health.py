@@ -1,13 +1,13 @@
 """Health and version: the paths that answer whoever asks."""
 
 import platform
-import sys
 
 from aiohttp import web
 
 from localset import __version__
 from localset.apiserver import responses
 from localset.apiserver.house import HOUSE
+from localset.base.machine import architecture, operating_system
 
 SCHEMA_MINOR = 37
 CHECKS = ("ping", "store")
@@ -27,7 +27,7 @@ def version_info() -> dict[str, str]:
         "buildDate": "1970-01-01T00:00:00Z",
         "goVersion": f"python{platform.python_version()}",
         "compiler": platform.python_implementation().lower(),
-        "platform": f"{sys.platform}/{platform.machine()}",
+        "platform": f"{operating_system()}/{architecture()}",
     }
 
 

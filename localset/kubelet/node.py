@@ -6,16 +6,17 @@ Registered once at start; nothing is written while idle (P5), because one machin
 import os
 import platform
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
-from localset.base.clock import Clock, rfc3339
+from localset.base.clock import Clock, rfc3339, rfc3339_micro
+from localset.base.machine import architecture, operating_system
 from localset.client.client import Client
 from localset.kubelet.settings import KubeletSettings
 from localset.machinery.errors import StatusError
-from localset.machinery.metadata import Object, condition_of, copy_of
+from localset.machinery.metadata import Object, condition_of, copy_of, name_of, uid_of
 
+LEASES = "kube-node-lease"
 _CONDITIONS = (
     ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
     ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
@@ -61,8 +62,6 @@ def node_status(settings: KubeletSettings, stored: Object, now: str, capacity: d
         since = old["lastTransitionTime"] if old and old.get("status") == value else now
         entry = {"type": kind, "status": value, "reason": reason, "message": message}
         conditions.append({**entry, "lastHeartbeatTime": now, "lastTransitionTime": since})
-    system = "darwin" if sys.platform == "darwin" else "linux"
-    architecture = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
     return {
         "capacity": capacity,
         "allocatable": capacity,
@@ -81,8 +80,8 @@ def node_status(settings: KubeletSettings, stored: Object, now: str, capacity: d
             "containerRuntimeVersion": f"localset://{settings.version.partition('+localset.')[2]}",
             "kubeletVersion": settings.version,
             "kubeProxyVersion": settings.version,
-            "operatingSystem": system,
-            "architecture": architecture,
+            "operatingSystem": operating_system(),
+            "architecture": architecture(),
         },
     }
 
@@ -100,15 +99,29 @@ async def register_node(client: Client, clock: Clock, settings: KubeletSettings,
     changed: dict[str, Any] = copy_of(node)
     changed["status"] = node_status(settings, node, rfc3339(clock.now()), capacity)
     await client.update_status("nodes", changed)
+    await _write_lease(client, clock, node)
     return stored_boot
 
 
+async def _write_lease(client: Client, clock: Clock, node: Object) -> None:
+    """Write the Node's Lease, which `kubectl describe node` shows: once a start, as the Node itself."""
+    owner = {"apiVersion": "v1", "kind": "Node", "name": name_of(node), "uid": uid_of(node)}
+    metadata = {"name": name_of(node), "namespace": LEASES, "ownerReferences": [owner]}
+    spec = {"holderIdentity": name_of(node), "leaseDurationSeconds": 40, "renewTime": rfc3339_micro(clock.now())}
+    lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec}
+    try:
+        await client.create("leases.coordination.k8s.io", lease)
+    except StatusError as error:
+        if error.reason != "AlreadyExists":
+            raise
+        stored = await client.get("leases.coordination.k8s.io", LEASES, name_of(node))
+        await client.update("leases.coordination.k8s.io", {**copy_of(stored), "spec": spec})
+
+
 def _new_node(settings: KubeletSettings) -> Object:
-    system = "darwin" if sys.platform == "darwin" else "linux"
-    architecture = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
     labels = {
         "kubernetes.io/hostname": settings.node_name,
-        "kubernetes.io/os": system,
-        "kubernetes.io/arch": architecture,
+        "kubernetes.io/os": operating_system(),
+        "kubernetes.io/arch": architecture(),
     }
     return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": settings.node_name, "labels": labels}, "spec": {}}

@@ -22,6 +22,10 @@ HOST_ADDRESS = "localset.dev/host-address"
 DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 BETA_CLASS = "volume.beta.kubernetes.io/storage-class"
 NAME_LABEL = "kubernetes.io/metadata.name"
+NODE_TOLERATIONS = tuple(
+    {"key": f"node.kubernetes.io/{key}", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
+    for key in ("not-ready", "unreachable")
+)
 FIRST_NODE_PORT, LAST_NODE_PORT = 30000, 32767
 
 
@@ -82,8 +86,18 @@ class Admission:
             why = f'error looking up service account {namespace}/{account}: serviceaccount "{account}" not found'
             raise forbidden("pods", name_of(pod), why)
         give_account(pod, record.object if record is not None else None)
+        self._give_priority(spec)
+        _give_tolerations(spec)
         pod["status"] = {"phase": "Pending", "qosClass": qos_class(spec)}
         self._check_quota(pod)
+
+    def _give_priority(self, spec: Object) -> None:
+        """Fill in what the class says. Nothing here follows it, so that a class that does not exist is no error."""
+        name = spec.get("priorityClassName") or ""
+        record = self._store.get(Key("priorityclasses.scheduling.k8s.io", "", name)) if name else None
+        chosen = record.object if record is not None else {}
+        spec["priority"] = chosen.get("value", 0)
+        spec["preemptionPolicy"] = chosen.get("preemptionPolicy", "PreemptLowerPriority")
 
     def _check_quota(self, pod: Object) -> None:
         limit = self._settings.max_processes
@@ -166,6 +180,15 @@ class Admission:
         if defaults:
             newest = max(defaults, key=lambda c: (c["metadata"].get("creationTimestamp", ""), name_of(c)))
             spec["storageClassName"] = name_of(newest)
+
+
+def _give_tolerations(spec: Object) -> None:
+    """Add what every Pod of a cluster tolerates. Source: plugin/pkg/admission/defaulttolerationseconds."""
+    given = spec.get("tolerations") or []
+    covered = {other.get("key") or "" for other in given if (other.get("effect") or "NoExecute") == "NoExecute"}
+    missing = [t for t in NODE_TOLERATIONS if not covered & {"", t["key"]}]
+    if missing:
+        spec["tolerations"] = [*given, *missing]
 
 
 def _keep_addresses(spec: Object, old_spec: Object) -> None:

@@ -11,7 +11,7 @@ from localset.machinery.errors import StatusError
 from localset.machinery.metadata import Object, copy_of
 
 PROVISIONER = "localset.dev/directory"
-NAMESPACES = ("default", "kube-system", "kube-public")
+NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 
 
 def _storage_class(name: str, reclaim_policy: str, annotations: dict[str, str]) -> Object:
