@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.house import House
+from tests.e2e.kubectls import OLD
+from tests.e2e.resident import Resident
 
 USER = "localset-test"
 
@@ -63,3 +65,23 @@ def make_house() -> Iterator[Callable[..., House]]:
 def house(make_house: Callable[..., House]) -> House:
     """One house as the user who runs the tests, at the best level."""
     return make_house()
+
+
+@pytest.fixture(scope="session")
+def living_house() -> Iterator[House]:
+    """One house for all tests of kubectl's commands."""
+    directory = Path(tempfile.mkdtemp(prefix="localset-e2e-"))
+    directory.chmod(0o711)
+    opened = House(directory / "data")
+    try:
+        opened.up()
+        yield opened
+    finally:
+        opened.down()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session", params=[OLD, "newest"])
+def resident(request: pytest.FixtureRequest, living_house: House, tmp_path_factory: pytest.TempPathFactory) -> Resident:
+    """An old and the newest kubectl, each with a namespace of its own in the living house."""
+    return Resident(request.param, tmp_path_factory.mktemp("home"), living_house)

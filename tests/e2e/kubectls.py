@@ -47,10 +47,14 @@ class Kubectl:
 
     def run(self, *words: str, stdin: str | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run one command; what it exits with is the caller's to judge."""
-        given = {"HOME": str(self.home), "PATH": os.environ["PATH"], "KUBECONFIG": str(self.config), **environment}
         return subprocess.run(
-            [self.program, *words], env=given, text=True, capture_output=True, timeout=60, check=False, input=stdin
-        )
+            [self.program, *words],
+            env=self.environment() | environment, text=True, capture_output=True, timeout=60, check=False, input=stdin,
+        )  # fmt: skip
+
+    def environment(self) -> dict[str, str]:
+        """Return what every command gets; its caches lie in its home."""
+        return {"HOME": str(self.home), "PATH": os.environ["PATH"], "KUBECONFIG": str(self.config)}
 
     def out(self, *words: str, stdin: str | None = None, **environment: str) -> str:
         """Return what a command prints that succeeds."""
