@@ -247,3 +247,30 @@ def test_start_zookeeper_configures_from_flags_and_name(tmp_path: Path) -> None:
         "syncLimit=5",
     } <= set(settings)
     assert (tmp_path / "d/myid").read_text() == "2\n"
+
+
+def test_apache_reads_a_copy_of_its_configuration(tmp_path: Path) -> None:
+    box = Recorded(tmp_path, "httpd")
+    box.program("apache2")
+    (box.root / "opt/localset/httpd/run").mkdir(parents=True)
+    conf = box.root / "usr/local/apache2/conf"
+    conf.mkdir(parents=True)
+    (conf / "httpd.conf").write_text(
+        "Listen 80\nlisten 0.0.0.0:81\nListen 127.9.9.9:82\nLoadModule no_module modules/mod_no.so\n"
+        "CustomLog /proc/self/fd/1 common\nErrorLog /proc/self/fd/2\n"
+    )
+    words = box.run("httpd-foreground", LOCALSET_POD_NAME="web-0")
+    text = Path(words[1]).read_text()
+    assert text.startswith(
+        f'Listen {IP}:80\nListen {IP}:81\nListen 127.9.9.9:82\nCustomLog "|/bin/cat" common\nErrorLog "|/bin/cat"\n'
+    )
+    assert "ServerName web-0" in text
+
+
+def test_a_missing_program_is_named_with_its_package(tmp_path: Path) -> None:
+    box = Recorded(tmp_path, "nats")
+    environment = {"PATH": f"{box.bin}:/bin", "LOCALSET_ROOT": str(box.root), "LOCALSET_ISOLATION": "loopback"}
+    script = '. "$LOCALSET_ROOT/opt/localset/shell/pod.sh"; pod_program no-such-program its-package'
+    done = subprocess.run(["sh", "-c", script], env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "the host has no no-such-program: install the package its-package" in done.stderr
