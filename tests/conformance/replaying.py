@@ -1,0 +1,265 @@
+"""Sends the records of one file in order and compares each answer.
+
+Recorded resource versions, uids and continue tokens are replaced by the live ones; `during` lines are sent while their
+watch is open; patch.jsonl gets its object anew before each record. One replay, one server.
+"""
+
+import asyncio
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote
+
+import aiohttp
+from yarl import URL
+
+from tests.conformance import volatile
+from tests.conformance.comparing import Answer, Comparison, Pairs
+from tests.conformance.recording import Record, read
+from tests.conformance.server import Server, open_server
+
+WITHOUT_CONTROLLERS = frozenset({"statefulset-versions"})
+FAR_FUTURE = "999999999"
+_QUERY_VERSION = re.compile(r"(?<=[?&])resourceVersion=(\d{3,8})(?=&|$)")
+_QUERY_CONTINUE = re.compile(r"(?<=[?&])continue=([^&]+)")
+_RESET = re.compile(r"patch/(smp|merge|json)/")
+NOT_SENT = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
+WATCH_SECONDS = 6.0
+QUIET_SECONDS = 0.15
+ANSWER_SECONDS = 6.0
+AFTER_TRIES, OTHER_TRIES, TRY_SECONDS = 30, 4, 0.05
+
+
+@dataclass
+class Outcome:
+    """What became of one record."""
+
+    record: Record
+    differences: list[str]
+    answer: Answer | None = None
+
+
+class Replay:
+    """One file against one server."""
+
+    def __init__(self, records: list[Record], server: Server) -> None:
+        self._records = records
+        self._server = server
+        self._pairs = Pairs()
+        self._run_began_at = server.version
+        self._waiting: list[Record] = []
+
+    async def run(self) -> list[Outcome]:
+        """Replay all; return the outcome of each compared record, and of setup lines that went wrong."""
+        outcomes = []
+        reset = [r for r in self._records if r.id in {"patch/setup/4", "patch/setup/5"}]
+        was_setup = False
+        for record in self._records:
+            if record.during:
+                self._waiting.append(record)
+                continue
+            if record.is_setup and not was_setup:
+                self._run_began_at = self._server.version
+            was_setup = record.is_setup
+            if _RESET.match(record.id):
+                await self._reset(reset)
+            if record.is_setup:
+                wrong = await self._set_up(record)
+                if wrong is not None:
+                    outcomes.append(wrong)
+            else:
+                outcomes.append(await self._compared(record))
+                outcomes += await self._late()
+        return outcomes
+
+    async def _reset(self, reset: list[Record]) -> None:
+        await self._send(reset[0])
+        path = reset[0].request.path
+        await self._server.session.request("DELETE", URL(path, encoded=True), skip_auto_headers=NOT_SENT)
+        answer = await self._send(reset[1])
+        self._learn(reset[1], answer)
+
+    async def _set_up(self, record: Record) -> Outcome | None:
+        answer = await self._send(record)
+        self._learn(record, answer)
+        wanted = record.answer["status"]
+        if record.request.path == "/api/v1/namespaces" and answer.status == 201:
+            await self._server.wait_for_namespace(record.request.body["metadata"]["name"])
+        if answer.status == wanted or {answer.status, wanted} == {201, 409}:
+            return None
+        return Outcome(record, [f"setup status: recorded {wanted}, got {answer.status} {str(answer.body)[:300]}"], answer)
+
+    async def _late(self) -> list[Outcome]:
+        """Send the `during` lines that no watch has taken."""
+        left, self._waiting = self._waiting, []
+        return [wrong for record in left if (wrong := await self._set_up(record)) is not None]
+
+    async def _compared(self, record: Record) -> Outcome:
+        tries = (AFTER_TRIES if "after" in record.id else OTHER_TRIES) if record.request.method == "GET" else 1
+        tries = tries if self._server.has_controllers and not record.is_watch else 1
+        for attempt in range(tries):
+            before = Pairs(dict(self._pairs.live), dict(self._pairs.recorded))
+            answer = await (self._watch(record) if record.is_watch else self._send(record))
+            found = Comparison(self._pairs).answers(record.answer, answer, record.request.path)
+            if not found or attempt == tries - 1:
+                break
+            self._pairs.live, self._pairs.recorded = before.live, before.recorded
+            await asyncio.sleep(TRY_SECONDS)
+        self._learn(record, answer)
+        return Outcome(record, found, answer)
+
+    # Sending
+
+    async def _send(self, record: Record) -> Answer:
+        async with self._open(record) as response:
+            headers = list(response.headers.items())
+            try:
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    body = _body_of(response, await response.read())
+            except TimeoutError:
+                body = "(a stream without an end)"
+            return Answer(response.status, headers, body)
+
+    def _open(self, record: Record) -> Any:
+        sent = record.request
+        body = self._body(sent.body)
+        return self._server.session.request(
+            sent.method,
+            URL(self._path(record), encoded=True),
+            data=sent.encoded(body),
+            headers=sent.headers,
+            skip_auto_headers=NOT_SENT,
+            allow_redirects=False,
+        )
+
+    async def _watch(self, record: Record) -> Answer:
+        """Read a watch to its end, or until as many events have come as were recorded and none follows."""
+        wanted = len(record.answer["events"])
+        during, self._waiting = [w for w in self._waiting if w.during == record.id], []
+        async with self._open(record) as response:
+            headers = list(response.headers.items())
+            if response.status != 200:
+                return Answer(response.status, headers, _body_of(response, await response.read()))
+            answer = Answer(response.status, headers)
+            reader = asyncio.ensure_future(self._read_events(response, answer))
+            for line in during:
+                await asyncio.sleep(0.02)
+                await self._set_up(line)
+            ends = record.answer.get("ended") == "by the server"
+            loop = asyncio.get_running_loop()
+            deadline = loop.time() + WATCH_SECONDS
+            while not reader.done() and loop.time() < deadline:
+                if not ends and len(answer.events) >= wanted:
+                    break
+                await asyncio.wait([reader], timeout=0.02)
+            if not ends:
+                await asyncio.wait([reader], timeout=QUIET_SECONDS)
+            reader.cancel()
+            await asyncio.gather(reader, return_exceptions=True)
+            return answer
+
+    @staticmethod
+    async def _read_events(response: aiohttp.ClientResponse, answer: Answer) -> None:
+        async for line in response.content:
+            answer.events.append(json.loads(line))
+        answer.has_ended = True
+
+    # What was recorded, made live
+
+    def _path(self, record: Record) -> str:
+        path = record.request.path
+
+        def version(match: re.Match[str]) -> str:
+            live = self._pairs.live.get(("version", match[1]))
+            if live is None and record.is_watch:
+                live = str(self._run_began_at if not _has_during(self._records, record) else self._server.version)
+                if not record.answer["events"]:
+                    live = str(self._server.version)
+            return f"resourceVersion={live or match[1]}"
+
+        path = _QUERY_VERSION.sub(version, path)
+        path = path.replace(FAR_FUTURE, str(self._server.version + int(FAR_FUTURE)))
+        path = _QUERY_CONTINUE.sub(
+            lambda m: "continue=" + quote(self._pairs.live.get(("continue", unquote(m[1])), unquote(m[1])), safe=""), path
+        )
+        head, query = path.partition("?")[::2]
+        for (kind, recorded), live in self._pairs.live.items():
+            if kind == "name" and recorded in head:
+                head = "/".join(live if part == recorded else part for part in head.split("/"))
+        return volatile.UUID.sub(lambda m: self._uid(m[0]), head + ("?" + query if query else ""))
+
+    def _uid(self, recorded: str) -> str:
+        return self._pairs.live.get(("uid", recorded), recorded)
+
+    def _body(self, body: Any) -> Any:
+        if isinstance(body, str):
+            return volatile.UUID.sub(lambda m: self._uid(m[0]), body)
+        if isinstance(body, list):
+            return [self._body(inner) for inner in body]
+        if not isinstance(body, dict):
+            return body
+        made = {key: self._body(inner) for key, inner in body.items()}
+        if isinstance(made.get("resourceVersion"), str):
+            made["resourceVersion"] = self._version(made["resourceVersion"])
+        if str(made.get("path", "")).endswith("resourceVersion") and isinstance(made.get("value"), str):
+            made["value"] = self._version(made["value"])
+        return made
+
+    def _version(self, recorded: str) -> str:
+        return self._pairs.live.get(("version", recorded), recorded)
+
+    def _learn(self, record: Record, answer: Answer) -> None:
+        """Note which live values stand for recorded ones, also where the comparison never came to them."""
+        if isinstance(answer.body, dict | list) and "body" in record.answer:
+            self._learn_from(record.answer["body"], answer.body)
+        for one, other in zip(record.answer.get("events", []), answer.events, strict=False):
+            self._learn_from(one, other)
+
+    def _learn_from(self, recorded: Any, live: Any) -> None:
+        if isinstance(recorded, list) and isinstance(live, list):
+            by_name = {_key(item): item for item in live if isinstance(item, dict)}
+            for one, other in zip(recorded, live, strict=False):
+                self._learn_from(one, by_name.get(_key(one), other) if isinstance(one, dict) else other)
+        if not isinstance(recorded, dict) or not isinstance(live, dict):
+            return
+        for key, one in recorded.items():
+            other = live.get(key)
+            kind = "version" if key == "resourceVersion" else volatile.PAIRED_KEYS.get(key)
+            if kind is not None and isinstance(one, str) and isinstance(other, str):
+                self._pairs.live.setdefault((kind, one), other)
+            self._learn_from(one, other)
+        self._learn_generated(recorded, live)
+
+    def _learn_generated(self, recorded: dict[str, Any], live: dict[str, Any]) -> None:
+        prefix, one, other = recorded.get("generateName"), recorded.get("name"), live.get("name")
+        if prefix and one and other and str(one).startswith(prefix[:58]) and one != prefix:
+            self._pairs.live.setdefault(("name", one), other)
+
+
+def _has_during(records: list[Record], watch: Record) -> bool:
+    return any(r.during == watch.id for r in records)
+
+
+def _key(item: Any) -> Any:
+    metadata = item.get("metadata") if isinstance(item, dict) else None
+    return (metadata.get("namespace"), metadata.get("name")) if isinstance(metadata, dict) else None
+
+
+def _body_of(response: aiohttp.ClientResponse, body: bytes) -> Any:
+    if "json" in response.headers.get("Content-Type", ""):
+        try:
+            return json.loads(body)
+        except ValueError:
+            return body.decode(errors="replace")
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
+        return body
+
+
+async def replay(name: str, directory: Path) -> list[Outcome]:
+    """Replay the file `name` on a fresh server whose socket lies in `directory`."""
+    async with open_server(directory, has_controllers=name not in WITHOUT_CONTROLLERS) as server:
+        return await Replay(read(name), server).run()

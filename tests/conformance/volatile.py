@@ -1,0 +1,87 @@
+"""The one list of what differs from run to run, and of what newer servers add. Used by comparing alone. Pure.
+
+A value here is compared by kind or by equality within a file, never by itself; everything else must be the same.
+"""
+
+import re
+from typing import Any
+
+PAIRED_KEYS = {
+    "uid": "uid",
+    "continue": "continue",
+    "clusterIP": "address",
+    "podIP": "address",
+    "hostIP": "address",
+    "ip": "address",
+    "nodePort": "port",
+    "healthCheckNodePort": "port",
+    "storageVersionHash": "hash",
+    "currentRevision": "revision",
+    "updateRevision": "revision",
+    "controller-revision-hash": "revision",
+    "pod-template-hash": "hash",
+    "controller.kubernetes.io/hash": "hash",
+}
+"""Keys whose values stand for others: a recorded value must always meet the same live value within a file."""
+
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\Z")
+MICRO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z\Z")
+AGE = re.compile(r"(\d+[smhdy](\d+[smhd])?|<invalid>)\Z")
+UUID = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
+
+_IN_TEXT = (
+    (UUID, "<uid>"),
+    (re.compile(r"too old resource version: \d+ \(\d+\)"), "too old resource version: <rv> (<rv>)"),
+    (re.compile(r"resource version: \d+, current: \d+"), "resource version: <rv>, current: <rv>"),
+    (re.compile(r"0xc0[0-9a-f]+"), "<address>"),
+    (re.compile(r"\[\]uint8\{[^}]*\}"), "<bytes>"),
+    (re.compile(r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?( \+0000 UTC|Z)"), "<time>"),
+)
+
+GO_INTERNALS = re.compile(
+    r"\b(\w+\.)?[A-Za-z]\w*\.[A-Z]\w*\{|\(\*?\w+\.\w+\)\(|\bread[A-Z]\w+: |, error found in #\d+ byte|0xc0[0-9a-f]+"
+    r"|\[\]uint8\{|struct \{|map\[string\]|\bv1\w*\.\w+\.\w+:|json: cannot unmarshal|invalid character "
+    r"|core\.PodSpec\{|\n"
+)
+"""Where a message begins to show Go's inside: it is compared up to here only."""
+
+ANSWER_HEADERS = ("Content-Type", "Cache-Control", "Retry-After", "Vary", "Content-Encoding")
+"""Headers that are compared where they were recorded; Warning is compared always, the rest never."""
+
+NEWER_FIELDS = (
+    re.compile(r"\.status\.availableReplicas$"),
+    re.compile(r"\.spec\.persistentVolumeClaimRetentionPolicy$"),
+    re.compile(r"\.spec\.(internalTrafficPolicy|ipFamilies|ipFamilyPolicy|trafficDistribution)$"),
+    re.compile(r"\.singularName$"),
+    re.compile(r"\.metadata\.labels\.kubernetes\.io/metadata\.name$"),
+    re.compile(r"\.metadata\.labels\.(apps\.kubernetes\.io/pod-index|statefulset\.kubernetes\.io/pod-name)$"),
+    re.compile(r"managedFields\[.*\]\.subresource$"),
+)
+"""Paths of fields that servers newer than the recorded one add (fixtures' README, Comparing 6)."""
+
+
+def in_text(text: str) -> str:
+    """Return `text` with its volatile parts replaced by placeholders."""
+    for pattern, placeholder in _IN_TEXT:
+        text = pattern.sub(placeholder, text)
+    return text
+
+
+def is_time_key(key: str) -> bool:
+    """Tell whether the values under `key` are moments."""
+    return key.endswith(("Time", "Timestamp")) or key == "time"
+
+
+def kind_of_moment(value: Any) -> Any:
+    """Return the form of a moment (seconds, microseconds), or the value itself when it is none."""
+    if isinstance(value, str):
+        if TIME.match(value):
+            return "<time>"
+        if MICRO_TIME.match(value):
+            return "<microtime>"
+    return value
+
+
+def is_newer_field(path: str) -> bool:
+    """Tell whether a field that was not recorded may be there all the same."""
+    return any(pattern.search(path) for pattern in NEWER_FIELDS)
