@@ -4,7 +4,7 @@ SHELL := /bin/sh
 BIN := .venv/bin
 LOCALSET := $(BIN)/localset
 
-.PHONY: help setup run down test test-all check bench clean
+.PHONY: help setup run down test test-all check conformance bench clean
 
 help:  ## Print these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 20
@@ -37,6 +37,9 @@ check: setup  ## Run the gates: ruff, mypy, import linter
 bench: setup  ## Print figures for start, memory, idle and the ensemble
 	@ls tests/bench/*.py >/dev/null 2>&1 || { echo 'there are no benchmarks in tests/bench'; exit 1; }
 	@for bench in tests/bench/[!_]*.py; do echo "== $$bench"; $(BIN)/python "$$bench" || exit 1; done
+
+conformance: setup  ## Replay the recorded exchanges with a real API server and count the differences (3 minutes)
+	$(BIN)/python -m tests.conformance
 
 clean:  ## Remove .venv and caches (never var/: it holds your volumes)
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -9,10 +9,12 @@ _GONE = {
 }
 
 
-def deprecation_warning(resource: Resource, version: str) -> str | None:
-    """Return the Warning text for a request in this version, or None."""
+def deprecation_warning(resource: Resource, version: str, subresource: str = "") -> str | None:
+    """Return the Warning text for a request in this version, or None. A Scale has a version of its own."""
     gone = _GONE.get((resource.group, version))
     if gone is None:
         return None
-    old, new = resource.api_version(version), resource.api_version()
-    return f"{old} {resource.kind} is deprecated in {gone[0]}+, unavailable in {gone[1]}+; use {new} {resource.kind}"
+    old, new, kind = resource.api_version(version), resource.api_version(), resource.kind
+    if subresource == "scale":
+        new, kind = "autoscaling/v1", "Scale"
+    return f"{old} {kind} is deprecated in {gone[0]}+, unavailable in {gone[1]}+; use {new} {kind}"

@@ -22,6 +22,8 @@ _FIELDS: dict[str, tuple[str, ...]] = {
     ),
     "nodes": ("spec.unschedulable",),
     "namespaces": ("status.phase",),
+    "replicationcontrollers": ("status.replicas",),
+    "replicasets.apps": ("status.replicas",),
     "secrets": ("type",),
     "services": ("spec.type", "spec.clusterIP"),
 }  # fmt: skip

@@ -161,28 +161,38 @@ def _complaints(resource: Resource, version: str, unknown: list[str], validation
     return complaints if validation is FieldValidation.WARN else []
 
 
+_KINDS_WITHOUT_RESOURCE = {
+    ("v1", "List"), ("autoscaling/v1", "Scale"), ("apps/v1beta1", "Scale"), ("apps/v1beta2", "Scale"),
+    ("policy/v1", "Eviction"), ("policy/v1beta1", "Eviction"), ("v1", "Binding"),
+}  # fmt: skip
+
+
 def _check_identity(resource: Resource, version: str, obj: Object) -> None:
     """Refuse a body that says another kind or version than its URL; silence means the URL's (kube-api.md 4.2)."""
     if not isinstance(obj, dict):
         why = f"json: cannot unmarshal {_go_type(obj)} into Go value of type v1.{resource.kind}"
         raise bad_request(f"the object provided is unrecognized (must be of type {resource.kind}): {why}")
-    wanted = resource.api_version(version)
-    given, kind = obj.get("apiVersion") or wanted, obj.get("kind") or resource.kind
-    for name, value in (("apiVersion", given), ("kind", kind)):
-        if not isinstance(value, str):
-            raise bad_request(f"{name}: expected string, got {_go_type(value)}")
-    if (given, kind) == (wanted, resource.kind):
+    for name in ("apiVersion", "kind"):
+        if not isinstance(obj.get(name) or "", str):
+            raise bad_request(f"{name}: expected string, got {_go_type(obj[name])}")
+    check_identity(resource.api_version(version), resource.kind, obj)
+
+
+def check_identity(api_version: str, wanted: str, obj: Object) -> None:
+    """Refuse (400) a body of another kind or version than `wanted` in `api_version`, in upstream's words."""
+    given, kind = str(obj.get("apiVersion") or api_version), str(obj.get("kind") or wanted)
+    if (given, kind) == (api_version, wanted):
         return
     short = given.rpartition("/")[2]
-    if find_by_kind(given, kind) is None and (given, kind) != ("v1", "List"):
+    if find_by_kind(given, kind) is None and (given, kind) not in _KINDS_WITHOUT_RESOURCE:
         why = f'no kind "{kind}" is registered for version "{given}"'
-    elif kind != resource.kind:
-        group = resource.group.partition(".")[0] or "core"
-        why = f"converting ({short}.{kind}) to ({group}.{resource.kind}): unknown conversion"
+    elif kind != wanted:
+        group = api_version.rpartition("/")[0].partition(".")[0] or "core"
+        why = f"converting ({short}.{kind}) to ({group}.{wanted}): unknown conversion"
     else:
-        why = f"the API version in the data ({given}) does not match the expected API version ({wanted})"
+        why = f"the API version in the data ({given}) does not match the expected API version ({api_version})"
         raise bad_request(why)
-    raise bad_request(f'{kind} in version "{short}" cannot be handled as a {resource.kind}: {why}')
+    raise bad_request(f'{kind} in version "{short}" cannot be handled as a {wanted}: {why}')
 
 
 def _go_type(value: object) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
-from localset.apis.scheme import FieldValidation
+from localset.apis.scheme import FieldValidation, check_identity
 from localset.apiserver.negotiation import JSON, PROTOBUF, YAML, parse_media_type
 from localset.client.client import PatchType
 from localset.machinery.decoding import DecodeError, decode_json
@@ -17,6 +17,8 @@ from localset.machinery.errors import StatusError, bad_request
 from localset.machinery.metadata import Object
 
 LIMIT_BYTES = 3 * 1024 * 1024
+SHOWN_BYTES = 30
+_UNDECODABLE = "error decoding the body of the request: "
 READ_DEADLINE_SECONDS = 30.0
 BODY_TYPES = (JSON, YAML, PROTOBUF)
 PATCH_TYPES = tuple(t.value for t in PatchType)
@@ -75,7 +77,7 @@ def decode(data: bytes, media_type: str) -> tuple[Any, list[str]]:
 
         documents = decode_yaml(data)
     except DecodeError as error:
-        raise bad_request(f"error decoding the body of the request: {error}") from error
+        raise bad_request(f"{_UNDECODABLE}{error}") from error
     if len(documents) > 1:
         raise bad_request("the body of the request holds more than one YAML document")
     return (documents[0].value, documents[0].duplicates) if documents else (None, [])
@@ -93,6 +95,13 @@ def _decode_protobuf(data: bytes) -> Object:
     return protobuf.decode_envelope(envelope)
 
 
+def _beginning(data: bytes) -> str:
+    """Return what a refusal shows of the body: 30 characters of JSON, hexadecimal of anything else."""
+    text, more = data[:SHOWN_BYTES], len(data) > SHOWN_BYTES
+    shown = text.decode(errors="replace") if text.startswith(b"{") else text.hex()
+    return shown + (" ..." if more else "")
+
+
 async def read_object(
     request: web.Request, api_version: str, kind: str, validation: FieldValidation
 ) -> tuple[Object, list[str]]:
@@ -102,18 +111,22 @@ async def read_object(
     """
     data = await read(request)
     unrecognized = f"the object provided is unrecognized (must be of type {kind}): "
+    media_type = media_type_of(request)
+    if media_type != PROTOBUF:
+        unrecognized += "couldn't get version/kind; json parse error: "
     if not data.strip():
-        raise bad_request(f"{unrecognized}couldn't get version/kind; json parse error: unexpected end of JSON input")
+        raise bad_request(f"{unrecognized}unexpected end of JSON input (<empty>)")
     try:
-        value, duplicates = decode(data, media_type_of(request))
+        value, duplicates = decode(data, media_type)
     except StatusError as error:
         if error.code == 415:
             raise
-        raise bad_request(f"{unrecognized}{error.message}") from error
+        why = error.message.removeprefix(_UNDECODABLE)
+        raise bad_request(f"{unrecognized}{why} ({_beginning(data)})") from error
     value = {} if value is None else value
     if not isinstance(value, dict):
-        raise bad_request(f"{unrecognized}the body is not an object")
-    _require_kind(value, api_version, kind)
+        raise bad_request(f"{unrecognized}the body is not an object ({_beginning(data)})")
+    check_identity(api_version, kind, value)
     version = api_version.rpartition("/")[2]
     warnings = [f'duplicate field "{path}"' for path in duplicates]
     if warnings and validation is FieldValidation.STRICT:
@@ -125,16 +138,6 @@ async def read_object(
         raise bad_request(f'{kind} in version "{version}" cannot be handled as a {kind}: metadata is not an object')
     made = {**value, "apiVersion": api_version, "kind": kind}
     return made, warnings if validation is FieldValidation.WARN else []
-
-
-def _require_kind(value: Object, api_version: str, kind: str) -> None:
-    given_kind, given_version = value.get("kind") or kind, value.get("apiVersion") or api_version
-    version = str(given_version).rpartition("/")[2]
-    prefix = f'{given_kind} in version "{version}" cannot be handled as a {kind}: '
-    if given_kind != kind:
-        raise bad_request(f"{prefix}the URL is for {kind}")
-    if given_version != api_version:
-        raise bad_request(f'{prefix}no kind "{kind}" is registered for version "{given_version}" at this URL')
 
 
 def decode_patch(data: bytes, patch_type: PatchType) -> Any:

@@ -52,6 +52,7 @@ _META = ("meta.k8s.io", META_VERSIONS)
 TABLE_FORMS: Forms = {"Table": _META}
 ITEM_FORMS: Forms = {"Table": _META, "PartialObjectMetadata": _META}
 LIST_FORMS: Forms = {"Table": _META, "PartialObjectMetadataList": _META}
+WATCH_FORMS: Forms = {**LIST_FORMS, **ITEM_FORMS}
 DISCOVERY_FORMS: Forms = {"APIGroupDiscoveryList": ("apidiscovery.k8s.io", DISCOVERY_VERSIONS)}
 PLAIN: Forms = {}
 

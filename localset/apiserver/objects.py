@@ -12,13 +12,14 @@ from aiohttp import web
 
 from localset.apiserver import bodies, patches, presentation, responses, watching
 from localset.apiserver.house import HOUSE, House
-from localset.apiserver.negotiation import ITEM_FORMS, JSON, LIST_FORMS, Answer, Forms, choose
-from localset.apiserver.options import ListOptions, delete_options, list_options, write_options
+from localset.apiserver.negotiation import ITEM_FORMS, JSON, LIST_FORMS, WATCH_FORMS, Answer, Forms, choose
+from localset.apiserver.options import ListOptions, delete_options, demanded_version, list_options, write_options
 from localset.apiserver.routes import Match
 from localset.machinery.errors import Cause, StatusError, bad_request, gone, method_not_allowed
 from localset.machinery.metadata import Object
 from localset.registry.registry import WriteOptions
 
+VERSION_WAIT_SECONDS, VERSION_TRY_SECONDS = 3.0, 0.1
 OPTIONS_KINDS = {"POST": "CreateOptions", "PUT": "UpdateOptions", "PATCH": "PatchOptions"}
 
 
@@ -63,6 +64,7 @@ async def get(request: web.Request, match: Match) -> web.StreamResponse:
     """Answer GET on an item."""
     form = accepted(request, ITEM_FORMS)
     house = request.app[HOUSE]
+    await wait_for_version(house, demanded_version(request.query))
     if can_pass_bytes(request, match, form):
         stored = await house.registry.read_bytes(match.resource.name, match.namespace, match.name)
         return await responses.encoded_answer(request, stored)
@@ -72,10 +74,11 @@ async def get(request: web.Request, match: Match) -> web.StreamResponse:
 
 async def list_or_watch(request: web.Request, match: Match) -> web.StreamResponse:
     """Answer GET on a collection: a list, or a stream of changes."""
-    form = accepted(request, LIST_FORMS)
     options = list_options(request.query)
+    is_watch = options.watch or match.is_legacy_watch
+    form = accepted(request, WATCH_FORMS if is_watch else LIST_FORMS)
     include = presentation.include_object(request.query.get("includeObject"))
-    if options.watch or match.is_legacy_watch:
+    if is_watch:
         if form.form == "PartialObjectMetadataList":
             form = Answer(form.media_type, "PartialObjectMetadata", form.version)
         return await watching.watch(request, match, options, form, include)
@@ -95,10 +98,22 @@ async def list_or_watch(request: web.Request, match: Match) -> web.StreamRespons
     return await responses.answer(request, shown, form=form, warnings=presentation.deprecations(match))
 
 
+async def wait_for_version(house: House, wanted: int) -> None:
+    """Wait until the state is as new as `wanted`, up to 3 s; then 504."""
+    tries = int(VERSION_WAIT_SECONDS / VERSION_TRY_SECONDS)
+    for _ in range(tries):
+        if wanted <= int(house.registry.resource_version):
+            return
+        await house.clock.sleep(VERSION_TRY_SECONDS)
+    raise too_large_version(wanted, int(house.registry.resource_version))
+
+
 async def read_list(house: House, match: Match, options: ListOptions) -> Object:
-    """Return the List; 504 when a newer state is demanded than exists, 410 when exactly an older one is."""
+    """Return the List; 504 when a newer state is demanded than comes, 410 when exactly an older one is."""
     if options.continue_token and options.resource_version not in {"", "0"}:
         raise bad_request("specifying resource version is not allowed when using continue")
+    wanted = int(options.resource_version or 0)
+    await wait_for_version(house, wanted)
     listed: Object = await house.registry.read_list(
         match.resource.name,
         match.namespace,
@@ -108,10 +123,7 @@ async def read_list(house: House, match: Match, options: ListOptions) -> Object:
         limit=options.limit,
         continue_token=options.continue_token,
     )
-    wanted = int(options.resource_version or 0)
     current = int(listed["metadata"]["resourceVersion"])
-    if wanted > current:
-        raise too_large_version(wanted, current)
     if options.resource_version_match == "Exact" and wanted != current:
         raise gone("The resourceVersion for the provided list is too old.")
     return listed
@@ -222,6 +234,16 @@ COLLECTION: dict[str, ObjectHandler] = {"GET": list_or_watch, "POST": create, "D
 
 
 async def run(request: web.Request, match: Match, handler: ObjectHandler) -> web.StreamResponse:
+    """Run a handler; refusals too carry the warning that belongs to an old version."""
+    try:
+        return await _run(request, match, handler)
+    except StatusError as error:
+        for text in presentation.deprecations(match):
+            error.headers.setdefault("Warning", responses.warning_header(text))
+        raise
+
+
+async def _run(request: web.Request, match: Match, handler: ObjectHandler) -> web.StreamResponse:
     """Run a handler. A write goes on to its end even when the client hangs up half-way."""
     if request.method not in match.methods:
         raise method_not_allowed()

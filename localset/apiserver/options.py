@@ -5,7 +5,7 @@ Pure functions of a query mapping. Unknown parameters are ignored; booleans are 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from localset.apis.scheme import FieldValidation
@@ -44,6 +44,20 @@ class ListOptions:
     send_initial_events: bool | None
 
 
+def demanded_version(query: Query) -> int:
+    """Return the resourceVersion that a GET asks for at least, 0 for any; 422 when it is no number."""
+    version = query.get("resourceVersion", "")
+    raise_if("GetOptions", META_GROUP, "", _version_causes(version))
+    return int(version or 0)
+
+
+def _version_causes(version: str) -> list[Cause]:
+    if not version or (version.isdecimal() and version.isascii() and len(version) <= 20):
+        return []
+    why = f'strconv.ParseUint: parsing "{version[:64]}": invalid syntax'
+    return [bad_value("resourceVersion", version, why)]
+
+
 def boolean(query: Query, key: str) -> bool:
     """Return the truth of a parameter; absent is false."""
     value = query.get(key)
@@ -78,13 +92,10 @@ def list_options(query: Query) -> ListOptions:
         send_initial_events=boolean(query, "sendInitialEvents") if "sendInitialEvents" in query else None,
     )
     causes = _watch_causes(options) if options.watch else _list_causes(options)
-    version = options.resource_version
-    if version and not (version.isdecimal() and version.isascii() and len(version) <= 20):
-        causes.append(
-            bad_value("resourceVersion", version, f'strconv.ParseUint: parsing "{version[:64]}": invalid syntax')
-        )
+    causes += _version_causes(options.resource_version)
     raise_if("ListOptions", META_GROUP, "", causes)
-    return options
+    # A cache answered what may be of any age, and it knew no pages (cacher.go, GetList).
+    return replace(options, limit=0) if options.resource_version == "0" else options
 
 
 def _watch_causes(options: ListOptions) -> list[Cause]:
@@ -116,7 +127,7 @@ def _list_causes(options: ListOptions) -> list[Cause]:
     if match not in {"Exact", "NotOlderThan"}:
         causes.append(not_supported("resourceVersionMatch", match, ["Exact", "NotOlderThan", ""]))
     elif match == "Exact" and options.resource_version == "0":
-        why = 'resourceVersionMatch "Exact" is forbidden for resourceVersion "0"'
+        why = 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"'
         causes.append(not_allowed("resourceVersionMatch", why))
     return causes
 

@@ -16,7 +16,7 @@ def deprecations(match: Match) -> list[str]:
     """Return the warning that belongs to the version in the URL, if any."""
     definition = match.resource.definition
     if definition is None:
-        warning = deprecation_warning(match.resource, match.version)
+        warning = deprecation_warning(match.resource, match.version, match.subresource)
     else:
         warning = definition.version(match.version).deprecation(match.resource)
     return [warning] if warning else []
@@ -60,7 +60,7 @@ def show_list(resource: Resource, listed: Object, form: Answer, now: datetime, i
         "kind": "PartialObjectMetadataList",
         "apiVersion": f"meta.k8s.io/{form.version}",
         "metadata": metadata,
-        "items": [partial_metadata(item, form.version) for item in items],
+        "items": [partial_metadata(item, form.version) for item in items] or None,  # null when empty, as upstream
     }
 
 

@@ -126,7 +126,7 @@ def method_not_allowed() -> StatusError:
 
 
 def invalid(kind: str, group: str, name: str, causes: list[Cause]) -> StatusError:
-    """422 with all causes at once; `details.kind` is the Kind, as upstream."""
+    """422 with all causes at once, a repeated one told once; `details.kind` is the Kind, as upstream."""
     texts = list(dict.fromkeys(f"{c.field}: {c.message}" for c in causes))
     body = texts[0] if len(texts) == 1 else "[" + ", ".join(texts) + "]"
     full = f"{kind}.{group}" if group else kind

@@ -136,7 +136,7 @@ class Admission:
             spec.setdefault("ipFamilyPolicy", "SingleStack")
         if address and address != "None":
             service["metadata"].setdefault("annotations", {}).setdefault(HOST_ADDRESS, address)
-        if spec.get("type") in {"NodePort", "LoadBalancer"} and not is_dry_run:
+        if spec.get("type") in {"NodePort", "LoadBalancer"}:
             self._give_node_ports(spec, old_spec)
 
     def _taken_addresses(self) -> set[str]:

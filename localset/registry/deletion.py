@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from enum import Enum, auto
 from typing import NamedTuple
 
+from localset.apis.resources import Resource
 from localset.apis.scheme import DEFINITIONS
 from localset.base.clock import parse_rfc3339, rfc3339
 from localset.client.client import DeleteOptions, Propagation
@@ -56,18 +57,22 @@ class Decision(NamedTuple):
     object: Object
 
 
-def check_preconditions(resource: str, obj: Object, options: DeleteOptions) -> None:
+def check_preconditions(resource: Resource, obj: Object, options: DeleteOptions) -> None:
     """Raise 409 when the options name another uid or version."""
     name = name_of(obj)
+    kind = f"{resource.kind}.{resource.group}" if resource.group else resource.kind  # the Kind here, as upstream
     if options.uid is not None and options.uid != uid_of(obj):
-        why = f"Precondition failed: UID in precondition: {options.uid}, UID in object meta: {uid_of(obj)}"
-        raise conflict(resource, name, why)
+        why = (
+            f"the UID in the precondition ({options.uid}) does not match the UID in record ({uid_of(obj)}). "
+            "The object might have been deleted and then recreated"
+        )
+        raise conflict(kind, name, why)
     if options.resource_version is not None and options.resource_version != version_of(obj):
         why = (
-            f"Precondition failed: ResourceVersion in precondition: {options.resource_version}, "
-            f"ResourceVersion in object meta: {version_of(obj)}"
+            f"the ResourceVersion in the precondition ({options.resource_version}) does not match the ResourceVersion "
+            f"in record ({version_of(obj)}). The object might have been modified"
         )
-        raise conflict(resource, name, why)
+        raise conflict(kind, name, why)
 
 
 def check_may_be_deleted(resource: str, name: str) -> None:
@@ -93,13 +98,17 @@ def decide(resource: str, obj: Object, options: DeleteOptions, now: datetime) ->
     if metadata.get("deletionTimestamp"):
         return _decide_again(resource, obj, new, options)
     grace = _grace_seconds(resource, new, options)
-    if grace == 0 and not lingers(resource, new):
+    is_gone = grace == 0 and not lingers(resource, new)
+    if is_gone and resource != "pods":
         return Decision(Fate.REMOVE, new)
     metadata["deletionTimestamp"] = rfc3339(now + timedelta(seconds=grace))
-    metadata["deletionGracePeriodSeconds"] = grace
-    _bump_generation(metadata)
     if resource == "namespaces":
         new.setdefault("status", {})["phase"] = "Terminating"
+    else:
+        metadata["deletionGracePeriodSeconds"] = grace
+    if is_gone:
+        return Decision(Fate.REMOVE, new)
+    _bump_generation(metadata)
     return Decision(Fate.MARK, new)
 
 

@@ -55,11 +55,14 @@ def _make_token(version: str, last: Key) -> str:
 
 
 def _parse_token(token: str) -> tuple[str, tuple[str, str]]:
+    refusal = "invalid continue token: continue key is not valid: "
     try:
-        version, namespace, name = orjson.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
-        int(version)
-    except (binascii.Error, ValueError, TypeError) as error:
-        raise bad_request(f"continue key is not valid: {error}") from error
+        parts = orjson.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+    except (binascii.Error, ValueError) as error:
+        raise bad_request(f"{refusal}{error}") from error
+    if not (isinstance(parts, list) and len(parts) == 3 and str(parts[0]).isdecimal()):
+        raise bad_request(f'{refusal}server does not recognize this encoded version ""')
+    version, namespace, name = parts
     return str(version), (str(namespace), str(name))
 
 

@@ -30,7 +30,10 @@ def is_only_about_managers(differences: list[str]) -> bool:
 def show(outcome: Outcome, differences: list[str]) -> None:
     """Print one record's exchange and differences."""
     request = outcome.record.request
-    print(f"--- {outcome.record.id}  {request.method} {request.path}" + (f"  as {request.identity}" if request.identity else ""))
+    print(
+        f"--- {outcome.record.id}  {request.method} {request.path}"
+        + (f"  as {request.identity}" if request.identity else "")
+    )
     if outcome.record.note:
         print(f"    note: {outcome.record.note}")
     if request.body is not None:
@@ -46,11 +49,13 @@ async def main(arguments: argparse.Namespace) -> int:
     for row in unknown:
         print(f"explained.toml names a row that docs/parity.md does not have: {row}")
     failed, seen = bool(unknown), []
-    print(f"{'file':<22}{'records':>8}{'equal':>8}{'explained':>11}{'different':>11}{'managers only':>15}{'seconds':>9}")
+    print(
+        f"{'file':<22}{'records':>8}{'equal':>8}{'explained':>11}{'different':>11}{'managers only':>15}{'seconds':>9}"
+    )
     for name in arguments.files or FILES:
         began = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="lc") as directory:
-            outcomes = await replay(name, Path(directory))
+            outcomes = await replay(name, Path(directory), explanations)
         left = {o.record.id: unexplained(o.record.id, o.differences, explanations) for o in outcomes}
         seen += [o.record.id for o in outcomes]
         equal = sum(not o.differences for o in outcomes)
@@ -58,7 +63,8 @@ async def main(arguments: argparse.Namespace) -> int:
         different = [o for o in outcomes if left[o.record.id]]
         managers = sum(is_only_about_managers(left[o.record.id]) for o in different)
         seconds = time.monotonic() - began
-        print(f"{name:<22}{len(outcomes):>8}{equal:>8}{explained:>11}{len(different):>11}{managers:>15}{seconds:>9.1f}")
+        figures = (len(outcomes), equal, explained, len(different), managers, round(seconds, 1))
+        print(f"{name:<22}" + "".join(f"{figure:>15}" for figure in figures))
         sys.stdout.flush()
         failed = failed or bool(different)
         for outcome in different:

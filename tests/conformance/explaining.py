@@ -1,7 +1,8 @@
 """Which differences are on purpose: explained.toml, each entry standing on a row of docs/parity.md.
 
 An entry has `records` (patterns of record ids), `differences` (patterns of difference lines, all by default), `row`
-(the first cell of a row of docs/parity.md) and `why`. `*` matches anything, every other character itself.
+(the first cell of a row of docs/parity.md) and `why`. `*` matches anything, every other character itself. With
+`skip` the records are not sent: newer servers accept what was refused, and later records would meet another object.
 """
 
 import re
@@ -26,6 +27,7 @@ class Explanation:
     row: str
     why: str
     source: str
+    skip: bool
     uses: int = field(default=0, compare=False)
 
     def covers(self, record_id: str, difference: str) -> bool:
@@ -43,6 +45,7 @@ def read_explanations() -> list[Explanation]:
             entry["row"],
             entry["why"],
             ", ".join(entry["records"]),
+            entry.get("skip", False),
         )
         for entry in entries
     ]
@@ -69,3 +72,12 @@ def unexplained(record_id: str, differences: list[str], explanations: list[Expla
 def applies_to(explanation: Explanation, record_ids: list[str]) -> bool:
     """Tell whether the entry could have been used on any of these records."""
     return any(p.match(record_id) for p in explanation.records for record_id in record_ids)
+
+
+def is_skipped(record_id: str, explanations: list[Explanation]) -> bool:
+    """Tell whether an entry says not to send that record."""
+    for explanation in explanations:
+        if explanation.skip and any(p.match(record_id) for p in explanation.records):
+            explanation.uses += 1
+            return True
+    return False

@@ -1,24 +1,28 @@
 """A fresh localset for one file: the real application over a store in memory, with the controllers but no kubelet.
 
-The recorded server had the controller manager and no scheduler; so has this one. It answers on a Unix socket in a
-directory of the caller.
+The recorded server had the controller manager and no scheduler; so has this one. It answers over TLS on a free port of
+127.0.0.1, to an administrator, to bob who has no rights, to nobody, and to a wrong token.
 """
 
 import asyncio
+import ssl
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import aiohttp
+from yarl import URL
 
 from localset.base.clock import SystemClock
 from localset.client.informer import InformerFactory
-from localset.controllers.scheduler.controller import SchedulerController
 from localset.controllers.start import Controllers, ControllerSettings
 from localset.registry.registry import Registry
-from tests.component.apiserver_house import open_house, open_registry
+from tests.component.apiserver_house import open_registry
+from tests.component.tls_house import TlsHouse, make_files, open_tls_house
 
 ROOT_CA = "-----BEGIN CERTIFICATE-----\nfor the conformance tests\n-----END CERTIFICATE-----\n"
+IDENTITIES = {"": ("admin", ""), "bob": ("bob", ""), "anonymous": ("", ""), "wrongtoken": ("", "wrong")}
+"""The certificate and the token of each recorded identity; the empty one is the administrator."""
 SETTLED = ("serviceaccounts/default", "configmaps/kube-root-ca.crt")
 
 
@@ -32,10 +36,17 @@ class NoDirectories:
 class Server:
     """What a replay talks to."""
 
-    def __init__(self, session: aiohttp.ClientSession, registry: Registry, *, has_controllers: bool) -> None:
-        self.session = session
+    def __init__(
+        self, port: int, sessions: dict[str, aiohttp.ClientSession], registry: Registry, *, has_controllers: bool
+    ) -> None:
+        self._port = port
+        self.sessions = sessions
         self.registry = registry
         self.has_controllers = has_controllers
+
+    def url(self, path: str) -> URL:
+        """Return the address of `path`, which stays as it is written."""
+        return URL(f"https://127.0.0.1:{self._port}{path}", encoded=True)
 
     @property
     def version(self) -> int:
@@ -57,26 +68,40 @@ class Server:
 
 
 @asynccontextmanager
-async def open_server(directory: Path, *, has_controllers: bool) -> AsyncGenerator[Server, None]:
-    """Serve a new, empty installation."""
+async def open_server(directory: Path, names: tuple[str, ...]) -> AsyncGenerator[Server, None]:
+    """Serve a new, empty installation with the controllers of these names."""
     async with AsyncExitStack() as stack:
         registry = await stack.enter_async_context(open_registry())
         for storage_class in (await registry.list("storageclasses.storage.k8s.io")).items:
             await registry.delete("storageclasses.storage.k8s.io", "", storage_class["metadata"]["name"])
-        if has_controllers:
-            await stack.enter_async_context(_controllers(registry, directory))
-        house = await stack.enter_async_context(open_house(directory, registry))
-        yield Server(house.session, registry, has_controllers=has_controllers)
+        if names:
+            await stack.enter_async_context(_controllers(registry, directory, names))
+        files = make_files(directory)
+        house = await stack.enter_async_context(open_tls_house(directory, files, registry))
+        sessions = {name: await stack.enter_async_context(_session(house, name)) for name in IDENTITIES}
+        yield Server(house.port, sessions, registry, has_controllers=bool(names))
+
+
+def _session(house: TlsHouse, identity: str) -> aiohttp.ClientSession:
+    certificate, token = IDENTITIES[identity]
+    context = ssl.create_default_context(cafile=str(house.files.ca))
+    if certificate:
+        context.load_cert_chain(house.files.directory / f"{certificate}.pem")
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(ssl=context),
+        headers={"Authorization": f"Bearer {token}"} if token else {},
+    )
 
 
 @asynccontextmanager
-async def _controllers(registry: Registry, directory: Path) -> AsyncGenerator[None, None]:
+async def _controllers(registry: Registry, directory: Path, names: tuple[str, ...]) -> AsyncGenerator[None, None]:
     clock = SystemClock()
     informers = InformerFactory(registry, clock)
     settings = ControllerSettings(directory / "volumes", "relaxed", ROOT_CA)
     controllers = Controllers(registry, clock, informers, settings, NoDirectories())
-    # The recorded server had no scheduler: its Pods stay Pending unless a record binds them.
-    controllers._pausing = tuple(c for c in controllers._pausing if not isinstance(c, SchedulerController))  # type: ignore[assignment]
+    for group in ("_pausing", "_going_on"):
+        chosen = tuple(c for c in getattr(controllers, group) if type(c).__name__ in names)
+        setattr(controllers, group, chosen)
     await controllers.start()
     try:
         yield

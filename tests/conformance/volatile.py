@@ -59,6 +59,40 @@ NEWER_FIELDS = (
 )
 """Paths of fields that servers newer than the recorded one add (fixtures' README, Comparing 6)."""
 
+NEWER_OWNED = frozenset({"f:persistentVolumeClaimRetentionPolicy", "f:internalTrafficPolicy", "f:availableReplicas"})
+"""The same among the fields of managedFields."""
+
+NEWER_LABELS = frozenset({"kubernetes.io/metadata.name"})
+"""The same among labels."""
+
+PUT_IN = ("(certificate)", "(token)")
+"""What stands in the recordings for secrets: any text will do."""
+
+CONTROLLERS = ("kube-controller-manager/", "kube-scheduler/")
+"""Managers of fields that the recorded server's own controllers wrote."""
+
+ACCOUNT_MOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
+_ACCOUNT_FIELDS = re.compile(r"\.spec\.(serviceAccount|serviceAccountName)$")
+
+
+def _is_account_part(item: Any) -> bool:
+    """Tell whether a volume or mount is what the ServiceAccount admission adds: the recorded server ran without it."""
+    if not isinstance(item, dict):
+        return False
+    return item.get("mountPath") == ACCOUNT_MOUNT or str(item.get("name", "")).startswith("kube-api-access-")
+
+
+def is_addition(key: str, value: Any) -> bool:
+    """Tell whether a list holds nothing but what the ServiceAccount admission adds, or labels but a new server's."""
+    if key == "labels":
+        return isinstance(value, dict) and NEWER_LABELS.issuperset(value)
+    return isinstance(value, list) and bool(value) and all(_is_account_part(item) for item in value)
+
+
+def without_additions(recorded: list[Any], live: list[Any]) -> list[Any]:
+    """Return `live` without what the ServiceAccount admission adds, unless that was recorded."""
+    return live if any(map(_is_account_part, recorded)) else [item for item in live if not _is_account_part(item)]
+
 
 def in_text(text: str) -> str:
     """Return `text` with its volatile parts replaced by placeholders."""
@@ -84,4 +118,4 @@ def kind_of_moment(value: Any) -> Any:
 
 def is_newer_field(path: str) -> bool:
     """Tell whether a field that was not recorded may be there all the same."""
-    return any(pattern.search(path) for pattern in NEWER_FIELDS)
+    return any(pattern.search(path) for pattern in (*NEWER_FIELDS, _ACCOUNT_FIELDS))
