@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -64,10 +65,15 @@ class Example:
         until(is_ready, PATIENCE, f"{self.name}: all replicas Ready")
 
     def resolves(self) -> None:
-        """Check that each member's name has its address."""
-        for pod, address in self.addresses().items():
-            answer = self.house.run("dns", "query", f"{pod}.{self.name}.default.svc.cluster.local").stdout
-            assert answer.split()[-1] == address
+        """Check that each member's name has its address: the last by `dns query`, all by dig."""
+        server, _, port = self.house.status()["dns"]["address"].rpartition(":")
+        addresses = self.addresses()
+        names = {f"{pod}.{self.name}.default.svc.cluster.local": address for pod, address in addresses.items()}
+        ask = ["dig", "+short", f"@{server}", "-p", port, *names]
+        dug = subprocess.run(ask, capture_output=True, text=True, check=True, timeout=20)
+        assert dug.stdout.split() == list(names.values())
+        name, address = names.popitem()
+        assert self.house.run("dns", "query", name).stdout.split()[-1] == address
 
     def run(self, pod: str, *command: str, check: bool = True) -> str:
         """Return what a command inside a Pod prints."""

@@ -27,12 +27,15 @@ def masters(redis: Example, pod: str = "redis-0") -> list[str]:
 
 
 def put(redis: Example, count: int) -> None:
-    for number in range(count):
-        until(lambda number=number: ask(redis, "redis-0", "set", f"key{number}", f"value{number}") == "OK", 30)
+    script = f"for n in $(seq 0 {count - 1}); do redis-cli -c set key$n value$n; done"
+    until(
+        lambda: redis.run("redis-0", "sh", "-c", script, check=False).split() == ["OK"] * count, 30, "all keys written"
+    )
 
 
 def has_all(redis: Example, pod: str, count: int) -> bool:
-    return all(ask(redis, pod, "get", f"key{number}") == f"value{number}" for number in range(count))
+    script = f"for n in $(seq 0 {count - 1}); do redis-cli -c get key$n; done"
+    return redis.run(pod, "sh", "-c", script, check=False).split() == [f"value{number}" for number in range(count)]
 
 
 def test_the_redis_cluster_forms_and_outlives_a_master(redis: Example) -> None:
