@@ -183,6 +183,8 @@ if [ -n "$wanted" ]; then
     install_packages || true
 fi
 make_environment
+# Where PYTHONDONTWRITEBYTECODE is set every start would compile the whole house anew: half of its time.
+"$venv/bin/python" -m compileall -q localset || true
 if [ "${1:-}" = --require-zookeeper ] && ! { has_java && has_zookeeper; }; then
     say 'ZooKeeper and Java are needed here: apt-get install default-jre-headless libzookeeper-java, or set ZOOKEEPER_HOME and JAVA_HOME'
     exit 1

@@ -5,7 +5,6 @@ kind in `apis/resources.py` is served without a line here. NB: whatever is added
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
 
 from aiohttp import web
 
@@ -34,6 +33,7 @@ from localset.apiserver.openapi.documents import Documents
 from localset.apiserver.routes import Match, RouteTable
 from localset.apiserver.tokens import Tokens
 from localset.base.clock import Clock
+from localset.base.frozen import frozen
 from localset.base.tasks import Tasks
 from localset.client.streams import PodStreams
 from localset.machinery.errors import method_not_allowed
@@ -164,7 +164,7 @@ async def _unknown(request: web.Request, raw_path: str) -> web.StreamResponse:
     return await discovery.one_group(request, group)
 
 
-@dataclass(frozen=True)
+@frozen
 class FixedRoute:
     """A path that is no resource's. `is_tree` takes what is beneath it too; `is_listed` shows it at `/`."""
 

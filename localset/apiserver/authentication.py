@@ -9,12 +9,13 @@ import hashlib
 import socket
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 from aiohttp import web
 
+from localset.base.frozen import frozen
 from localset.client.tokens import IssuedToken, PodReference
 from localset.machinery.errors import StatusError
 
@@ -27,14 +28,14 @@ ACCOUNT_PREFIX = "system:serviceaccount:"
 CREDENTIAL_ID = "authentication.kubernetes.io/credential-id"
 
 
-@dataclass(frozen=True)
+@frozen
 class Identity:
     """A user as Kubernetes knows one."""
 
     user: str
     groups: tuple[str, ...]
     uid: str = ""
-    extra: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    extra: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
     @property
     def is_anonymous(self) -> bool:

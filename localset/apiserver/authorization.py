@@ -10,7 +10,6 @@ ForbiddenMessage, endpoints/filters/impersonation.go.
 """
 
 import re
-from dataclasses import dataclass, replace
 from urllib.parse import unquote
 
 from aiohttp import web
@@ -26,6 +25,7 @@ from localset.apiserver.authentication import (
     account_identity,
     with_authenticated,
 )
+from localset.base.frozen import frozen, replace
 from localset.machinery.errors import StatusError, bad_request
 
 OWN_PATHS = "/localset"
@@ -40,7 +40,7 @@ _NAMESPACE_SUBRESOURCES = frozenset({"status", "finalize"})
 _NAME_SELECTOR = re.compile(r"(?:^|,)metadata\.name==?([^,]+)")
 
 
-@dataclass(frozen=True)
+@frozen
 class Attributes:
     """What is asked for: a resource's verb, or a path's when `resource` is empty."""
 

@@ -9,13 +9,13 @@ may be imported, and keys are never written otherwise than 0600.
 import json
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from localset.base.files import make_private_directory, write_atomically
+from localset.base.frozen import frozen
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -38,7 +38,7 @@ RENEW_AFTER = timedelta(days=1)
 _BACKDATED = timedelta(hours=1)
 
 
-@dataclass(frozen=True)
+@frozen
 class CertificateFiles:
     """Where the PEM files are, below the data directory."""
 

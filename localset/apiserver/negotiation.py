@@ -4,8 +4,8 @@ Pure. Alternatives of Accept are tried in order, as kube-apiserver does (kube-ap
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from localset.base.frozen import frozen
 from localset.machinery.errors import StatusError
 
 JSON = "application/json"
@@ -20,7 +20,7 @@ Forms = Mapping[str, tuple[str, tuple[str, ...]]]
 """Per value of `as`: its group and the versions that are served."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Answer:
     """The chosen form. `form` is empty for the object itself, else `Table`, `PartialObjectMetadata(List)`, …"""
 

@@ -5,10 +5,10 @@ Pure functions of a query mapping. Unknown parameters are ignored; booleans are 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any
 
 from localset.apis.scheme import FieldValidation
+from localset.base.frozen import frozen, replace
 from localset.client.client import DeleteOptions, Propagation
 from localset.client.streams import LogOptions
 from localset.machinery.errors import (
@@ -28,7 +28,7 @@ MAX_MANAGER_BYTES = 128
 Query = Mapping[str, str]
 
 
-@dataclass(frozen=True)
+@frozen
 class ListOptions:
     """metav1.ListOptions; texts are empty and numbers None when absent."""
 

@@ -6,13 +6,13 @@ decides about rights or methods.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
 from urllib.parse import unquote
 
 from localset.apis.metrics import METRICS
 from localset.apis.resources import Resource
 from localset.apis.reviews import REVIEWS
 from localset.apis.served import ServedResources
+from localset.base.frozen import frozen, replace
 
 _BEFORE_TAIL = 8  # "", api, v1, namespaces, N, pods, NAME, proxy
 _NAMESPACE_SUBRESOURCES = frozenset({"status", "finalize"})
@@ -33,7 +33,7 @@ SUBRESOURCE_METHODS: dict[str, frozenset[str]] = {
 }
 
 
-@dataclass(frozen=True)
+@frozen
 class Match:
     """What a path names; `name` empty is the collection, `namespace` empty all of them or a cluster-scoped resource."""
 

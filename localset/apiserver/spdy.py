@@ -10,6 +10,8 @@ import struct
 import zlib
 from dataclasses import dataclass, field
 
+from localset.base.frozen import frozen
+
 PROTOCOL = "SPDY/3.1"
 MAX_CONTROL_BYTES = 16 * 1024
 MAX_HEADER_BYTES = 64 * 1024
@@ -54,7 +56,7 @@ class SpdyError(Exception):
     """The peer broke the protocol; the connection is of no use any more."""
 
 
-@dataclass(frozen=True)
+@frozen
 class SynStream:
     """The peer opens a stream."""
 
@@ -63,7 +65,7 @@ class SynStream:
     fin: bool = False
 
 
-@dataclass(frozen=True)
+@frozen
 class SynReply:
     """The peer accepts our stream."""
 
@@ -72,7 +74,7 @@ class SynReply:
     fin: bool = False
 
 
-@dataclass(frozen=True)
+@frozen
 class Headers:
     """More headers of an open stream."""
 
@@ -81,7 +83,7 @@ class Headers:
     fin: bool = False
 
 
-@dataclass(frozen=True)
+@frozen
 class Reset:
     """A stream ends at once, both ways."""
 
@@ -89,14 +91,14 @@ class Reset:
     status: int
 
 
-@dataclass(frozen=True)
+@frozen
 class Ping:
     """To be sent back as it is."""
 
     number: int
 
 
-@dataclass(frozen=True)
+@frozen
 class GoAway:
     """The peer opens no more streams."""
 
@@ -104,7 +106,7 @@ class GoAway:
     status: int = 0
 
 
-@dataclass(frozen=True)
+@frozen
 class Data:
     """Bytes of a stream; one frame may come in several pieces, `fin` with the last."""
 

@@ -8,11 +8,11 @@ the resource's storage version (`v1` of its group) and are shared: copy before c
 """
 
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
 from localset.apis.resources import Resource
+from localset.base.frozen import frozen
 from localset.machinery.metadata import Object
 
 
@@ -56,7 +56,7 @@ class Propagation(StrEnum):
     ORPHAN = "Orphan"
 
 
-@dataclass(frozen=True)
+@frozen
 class DeleteOptions:
     """metav1.DeleteOptions. `grace_period_seconds` None means the object's own."""
 

@@ -6,7 +6,6 @@ leaner hand-written one. Every refusal is raised as the StatusError that the ser
 
 import io
 from collections.abc import AsyncGenerator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -15,6 +14,7 @@ import aiohttp
 import orjson
 
 from localset.apis.resources import BY_NAME, Resource
+from localset.base.frozen import replace
 from localset.client.client import DeleteOptions, ObjectList, PatchType, WatchEvent, WatchType
 from localset.machinery.errors import StatusError, not_found
 from localset.machinery.metadata import Object, name_of, namespace_of, version_of

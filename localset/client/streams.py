@@ -5,13 +5,13 @@ They live here because apiserver and kubelet share a floor and must not know eac
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
+from localset.base.frozen import frozen
 from localset.machinery.metadata import Object
 
 
-@dataclass(frozen=True)
+@frozen
 class LogOptions:
     """Query of the log subresource; None means absent."""
 
@@ -25,7 +25,7 @@ class LogOptions:
     limit_bytes: int | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class Usage:
     """What processes use: processor cores (a rate) and resident bytes."""
 
@@ -33,7 +33,7 @@ class Usage:
     memory_bytes: int
 
 
-@dataclass(frozen=True)
+@frozen
 class UsageReport:
     """A measurement over `window_seconds`: by Pod uid and container name, and of the whole machine."""
 

@@ -3,12 +3,13 @@
 It lives here because apiserver and kubelet share a floor and must not know each other.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from localset.base.frozen import frozen
 
-@dataclass(frozen=True)
+
+@frozen
 class PodReference:
     """The Pod that a token dies with."""
 
@@ -16,7 +17,7 @@ class PodReference:
     uid: str
 
 
-@dataclass(frozen=True)
+@frozen
 class IssuedToken:
     """A signed token, and until when to use it (it may be valid longer, for programs that read it only once)."""
 

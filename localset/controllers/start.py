@@ -4,10 +4,10 @@ Made by daemon. `pause` stops those that would undo a `down`; the others go on s
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from localset.base.clock import Clock
+from localset.base.frozen import frozen
 from localset.client.client import Client
 from localset.client.informer import InformerFactory
 from localset.controllers.apiservice.controller import ApiServiceController
@@ -23,7 +23,7 @@ from localset.controllers.volumeclaim.controller import VolumeClaimController
 from localset.controllers.volumeclaim.directories import VolumeDirectories
 
 
-@dataclass(frozen=True)
+@frozen
 class ControllerSettings:
     """`scheduling` is relaxed or strict; `root_ca` is the PEM text that each namespace publishes.
 

@@ -1,10 +1,11 @@
 """What `localset up` was asked for, in one frozen value."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
+from localset.base.frozen import frozen
 
-@dataclass(frozen=True)
+
+@frozen
 class Settings:
     """The daemon's configuration. `isolation` is `auto`, `plain` or `loopback`; None keeps what the data directory
     has."""

@@ -3,11 +3,12 @@
 Made by `daemon`, read by `server`. No I/O here but the question who holds a port.
 """
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
+from localset.base.frozen import frozen
 
-@dataclass(frozen=True)
+
+@frozen
 class DnsSettings:
     """Addresses are numeric. `pods_address` None, or the host's own address and port: no second listener.
 

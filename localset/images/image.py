@@ -9,10 +9,11 @@ effect.
 import re
 import signal
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import Any
 
+from localset.base.frozen import frozen
 from localset.machinery.decoding import DecodeError
 
 FILE_NAME = "image.yaml"
@@ -26,7 +27,7 @@ class ImageError(Exception):
     """An image that cannot be used; the text names the file and what is wrong with it."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Requirement:
     """Something the host must have: one of `any_of` (program names, or paths with wildcards and `${VARIABLE}`)."""
 
@@ -40,7 +41,7 @@ class Requirement:
         return f"{self.what} is not installed on this host{hint}"
 
 
-@dataclass(frozen=True)
+@frozen
 class Image:
     """A local image. `entrypoint`/`command` are as in a container image; absolute paths are as the container sees them.
 
@@ -56,12 +57,12 @@ class Image:
     description: str = ""
     entrypoint: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = MappingProxyType({})
     working_directory: str = ""
     user: int | None = None
     user_name: str = ""
     group: int | None = None
-    users: Mapping[str, int] = field(default_factory=dict)
+    users: Mapping[str, int] = MappingProxyType({})
     stop_signal: str = "SIGTERM"
     ports: tuple[int, ...] = ()
     requirements: tuple[Requirement, ...] = ()

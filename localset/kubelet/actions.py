@@ -9,9 +9,9 @@ import os
 import re
 import ssl
 from contextlib import suppress
-from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
 
+from localset.base.frozen import frozen
 from localset.kubelet.runtime import ExecSpec, Runtime
 from localset.machinery.metadata import Object
 
@@ -22,7 +22,7 @@ _REDIRECT_LIMIT = 10
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
-@dataclass(frozen=True)
+@frozen
 class ActionResult:
     """How one attempt came out. `is_error`: it could not be made at all, so it says nothing about the container."""
 

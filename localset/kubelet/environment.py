@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+from localset.base.frozen import frozen
 from localset.kubelet.expansion import expand
 from localset.kubelet.records import container_of
 from localset.machinery.metadata import Object, annotations_of, labels_of, name_of, namespace_of, uid_of
@@ -25,7 +26,7 @@ class ConfigError(Exception):
     """A reference that cannot be resolved; the text is what Kubernetes shows as the waiting message."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Sources:
     """What references may look at. Finders answer None for an absent object of the Pod's namespace."""
 

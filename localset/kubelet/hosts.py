@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from localset.base.files import write_in_place
+from localset.base.frozen import frozen
 from localset.machinery.metadata import Object, name_of, namespace_of
 
 log = logging.getLogger(__name__)
@@ -21,7 +22,7 @@ log = logging.getLogger(__name__)
 _COMPACT_WHEN_DEAD = 64
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HostEntry:
     """One ready address with the hostname that its Endpoints give it."""
 

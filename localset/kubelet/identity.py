@@ -1,11 +1,10 @@
 """Which user and groups a Pod's containers and volumes get, from securityContext and image. Pure."""
 
-from dataclasses import dataclass
-
+from localset.base.frozen import frozen
 from localset.machinery.metadata import Object
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PodOwner:
     """Who owns the Pod's volumes; -1 leaves as it is."""
 
@@ -14,7 +13,7 @@ class PodOwner:
     has_fs_group: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ProcessIdentity:
     """What a container's process runs as; None: as the keeper does."""
 

@@ -3,13 +3,12 @@
 The daemon asks once at start; `localset doctor` shows the reasons. The daemon itself never forks or unshares.
 """
 
-from dataclasses import dataclass
-
+from localset.base.frozen import frozen
 from localset.kubelet.keeper_runtime import KeeperRuntime
 from localset.kubelet.runtime import Isolation
 
 
-@dataclass(frozen=True)
+@frozen
 class IsolationCheck:
     """The best level that works here; `reasons` says, for each level above it, why that one does not."""
 

@@ -12,11 +12,11 @@ import logging
 import os
 import socket
 from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from localset.base.clock import Clock
+from localset.base.frozen import as_dict
 from localset.base.tasks import Tasks
 from localset.keeper import wire
 from localset.kubelet.keeper_launch import KeeperError, Launch, dial_keeper, launch_keeper
@@ -279,7 +279,7 @@ class KeeperRuntime:
     async def execute(self, spec: ExecSpec, timeout_seconds: float) -> ExecResult:
         """Run a command to its end; a keeper that dies meanwhile is an error in the result, never a second run."""
         try:
-            answer, _ = await self._send({"do": "execute", "spec": asdict(spec), "timeout_seconds": timeout_seconds})
+            answer, _ = await self._send({"do": "execute", "spec": as_dict(spec), "timeout_seconds": timeout_seconds})
         except (ConnectionResetError, KeeperError) as error:
             return ExecResult(None, b"", error=str(error))
         output = answer["output"].encode("latin-1")
@@ -289,9 +289,10 @@ class KeeperRuntime:
         """Start an interactive command. KeeperError when the container's process is not running."""
         key = _session_key()
         session = PipeSession(lambda: self._kill(key), is_terminal=spec.tty)
+        request = {"do": "open_exec", "spec": as_dict(spec), "stdin": stdin, "session": key}
         self._sessions[key] = session
         try:
-            _, descriptors = await self._send({"do": "open_exec", "spec": asdict(spec), "stdin": stdin, "session": key})
+            _, descriptors = await self._send(request)
         except ConnectionResetError as error:
             self._sessions.pop(key, None)
             raise KeeperError(str(error)) from error
@@ -339,7 +340,7 @@ def _session_key() -> str:
 
 
 def _plain(spec: ProcessSpec) -> dict[str, Any]:
-    return {**asdict(spec), "isolation": str(spec.isolation)}
+    return {**as_dict(spec), "isolation": str(spec.isolation)}
 
 
 def _report(fields: dict[str, Any]) -> ProcessReport:

@@ -5,13 +5,14 @@ import contextlib
 import os
 import struct
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass
+
+from localset.base.frozen import frozen
 
 _CHUNK = 32 << 10
 _QUEUE = 64
 
 
-@dataclass(frozen=True)
+@frozen
 class Attached:
     """What a session on a container's own process has: a terminal to resize, a stdin to write to."""
 

@@ -6,7 +6,6 @@ volumes may outlive a process. Targets and subPaths are API data and are walked 
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from localset.base.files import (
@@ -17,6 +16,7 @@ from localset.base.files import (
     remove_tree_beneath,
     safe_elements,
 )
+from localset.base.frozen import frozen
 from localset.kubelet.context import ImageLike
 from localset.kubelet.environment import ConfigError
 from localset.kubelet.expansion import expand
@@ -26,7 +26,7 @@ from localset.kubelet.volumes import MountedVolume
 from localset.machinery.metadata import Object
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Place:
     """One thing at a path of the container."""
 
@@ -35,7 +35,7 @@ class Place:
     is_read_only: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Layout:
     """The outcome: mounts for the runtime, or the root of the link tree."""
 

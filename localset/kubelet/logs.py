@@ -7,16 +7,16 @@ chunk: tail is found from the end of the files, following is by position. The ke
 import os
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from localset.base.clock import parse_rfc3339
+from localset.base.frozen import frozen
 
 _CHUNK = 256 * 1024
 
 
-@dataclass(frozen=True)
+@frozen
 class LogLine:
     """One CRI line: `text` ends in a newline unless the line goes on (`is_partial`)."""
 

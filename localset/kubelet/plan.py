@@ -5,19 +5,19 @@ kubernetes `pkg/kubelet/kuberuntime` computePodActions, with sidecars as restart
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from localset.base.frozen import frozen
 from localset.kubelet.records import ContainerKind, ContainerRecord
 
 
-@dataclass(frozen=True)
+@frozen
 class Start:
     """Start the container's next process."""
 
     name: str
 
 
-@dataclass(frozen=True)
+@frozen
 class Stop:
     """End the container's process set; `message` is the Killing event."""
 
@@ -25,7 +25,7 @@ class Stop:
     message: str
 
 
-@dataclass(frozen=True)
+@frozen
 class WaitUntil:
     """Look again at this monotonic time; `name` sits in back-off until then."""
 
@@ -33,7 +33,7 @@ class WaitUntil:
     due: float
 
 
-@dataclass(frozen=True)
+@frozen
 class Finish:
     """Everything has ended and the Pod is to go: remove the object."""
 
@@ -41,7 +41,7 @@ class Finish:
 Step = Start | Stop | WaitUntil | Finish
 
 
-@dataclass(frozen=True)
+@frozen
 class PodView:
     """The snapshot that a plan is made from; `records` is in start order."""
 

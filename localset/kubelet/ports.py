@@ -9,15 +9,15 @@ import ipaddress
 import os
 import socket
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
+from localset.base.frozen import frozen
 from localset.machinery.metadata import Object
 
 _LISTEN = "0A"
 
 
-@dataclass(frozen=True)
+@frozen
 class PortProblem:
     """Why a declared port cannot be bound; `is_fatal` means that starting is pointless."""
 

@@ -8,10 +8,10 @@ ignores early failures; liveness keeps Kubernetes' timing always.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from enum import StrEnum
 
 from localset.base.clock import Clock
+from localset.base.frozen import frozen
 from localset.base.tasks import Tasks
 from localset.kubelet.actions import ActionResult
 from localset.machinery.metadata import Object
@@ -32,7 +32,7 @@ class ProbeKind(StrEnum):
     LIVENESS = "liveness"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ProbeTimes:
     """A probe's numbers with Kubernetes' defaults."""
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+from localset.base.frozen import frozen
+
 
 class Isolation(StrEnum):
     """Levels of design 3.7; NAMESPACES is reserved for a later issue."""
@@ -37,7 +39,7 @@ class ProcessState(StrEnum):
         return self in {ProcessState.EXITED, ProcessState.FAILED, ProcessState.UNKNOWN}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Mount:
     """A host path that appears at `target` (levels with own mounts only). `source` is absolute, file or directory."""
 
@@ -102,7 +104,7 @@ class ProcessReport:
     labels: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ExecSpec:
     """A command inside a running container's surroundings (probes, exec, lifecycle hooks)."""
 
@@ -116,7 +118,7 @@ class ExecSpec:
     tty: bool = False
 
 
-@dataclass(frozen=True)
+@frozen
 class ExecResult:
     """How a command that was run to its end came out; `output` is stdout and stderr together, bounded."""
 

@@ -4,10 +4,10 @@ Made once by daemon (or a test); nothing in the room reads the process's own env
 """
 
 import ipaddress
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from localset.base.frozen import frozen
 from localset.kubelet.runtime import Isolation
 
 
@@ -29,7 +29,7 @@ RESERVED_ADDRESSES = 10
 """block.0 to block.9 are not for Pods: .1 is the node, others are the daemon's listeners."""
 
 
-@dataclass(frozen=True)
+@frozen
 class KubeletSettings:
     """The kubelet's configuration. `dns_address` is a name server on port 53 that Pods can ask; None: hosts files."""
 

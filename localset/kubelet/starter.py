@@ -9,10 +9,10 @@ import json
 import os
 import pwd
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from localset.base.files import make_private_directory, write_atomically, write_in_place
+from localset.base.frozen import as_dict, frozen
 from localset.kubelet.context import ImageLike, KubeletContext, NotYetError
 from localset.kubelet.environment import ConfigError, build_environment
 from localset.kubelet.expansion import expand
@@ -40,7 +40,7 @@ HOST_IMAGE = "host"
 _SURROUNDINGS = "surroundings.json"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Surroundings:
     """What a command inside the container is given: probes, hooks and exec use the same as the process."""
 
@@ -67,7 +67,7 @@ class Surroundings:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PodFiles:
     """The directories and generated files of one Pod."""
 
@@ -311,7 +311,7 @@ class Starter:
         }
 
     def _save(self, directory: Path, surroundings: Surroundings) -> None:
-        data = json.dumps(asdict(surroundings)).encode("utf-8", "surrogatepass")
+        data = json.dumps(as_dict(surroundings)).encode("utf-8", "surrogatepass")
         write_atomically(directory / _SURROUNDINGS, data, is_durable=False)
 
     def saved(self, container: str) -> Surroundings | None:

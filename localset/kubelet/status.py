@@ -5,11 +5,12 @@ condition's `status` flips, because minReadySeconds counts from there; condition
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 from localset.base.clock import rfc3339
+from localset.base.frozen import frozen
 from localset.kubelet.records import ContainerKind, ContainerRecord
 from localset.kubelet.runtime import ProcessReport, ProcessState
 from localset.machinery.metadata import Object, condition_of
@@ -18,7 +19,7 @@ OWN_CONDITIONS = ("PodReadyToStartContainers", "Initialized", "Ready", "Containe
 TERMINAL_PHASES = frozenset({"Succeeded", "Failed"})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StatusFacts:
     """What is known beside the records. `now` is RFC 3339; `pod_ip` empty until the address is stored."""
 
@@ -28,7 +29,7 @@ class StatusFacts:
     is_complete: bool = False
     has_ended: bool = False
     is_prepared: bool = False
-    backoff_messages: Mapping[str, str] = field(default_factory=dict)
+    backoff_messages: Mapping[str, str] = MappingProxyType({})
 
 
 def make_status(pod: Object, records: Sequence[ContainerRecord], facts: StatusFacts) -> Object:
@@ -59,7 +60,7 @@ def make_status(pod: Object, records: Sequence[ContainerRecord], facts: StatusFa
     return status
 
 
-@dataclass(frozen=True)
+@frozen
 class _ContainerContext:
     images: Mapping[str, str]
     facts: StatusFacts

@@ -7,10 +7,10 @@ stored: a restarted kubelet asks anew.
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from localset.base.clock import Clock
+from localset.base.frozen import frozen
 from localset.client.tokens import IssuedToken, PodReference, TokenIssuer
 from localset.machinery.metadata import Object, name_of, namespace_of, uid_of
 
@@ -20,7 +20,7 @@ LOOK_SECONDS = 600.0
 """At most so long between two looks: a laptop's sleep does not count in the monotonic clock."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Wish:
     """What a volume asks for."""
 

@@ -7,7 +7,6 @@ Everything that is named by API data is opened beneath a descriptor.
 
 import os
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 
 from localset.base.files import (
@@ -19,6 +18,7 @@ from localset.base.files import (
     opened_directory,
     write_atomically,
 )
+from localset.base.frozen import frozen
 from localset.kubelet.context import KubeletContext, NotYetError
 from localset.kubelet.environment import ConfigError, Sources
 from localset.kubelet.identity import PodOwner
@@ -40,7 +40,7 @@ _GROUP_BITS = 0o2070
 _PROJECTED = ("configMap", "secret", "downwardAPI", "projected")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MountedVolume:
     """A volume that is there. `path` is absolute; a file only for hostPath."""
 

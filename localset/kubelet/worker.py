@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable
 
 from localset.base.clock import parse_rfc3339, rfc3339
+from localset.base.frozen import replace
 from localset.base.tasks import Signal, Tasks
 from localset.client.client import DeleteOptions, PatchType
 from localset.kubelet.addresses import BlockFullError
@@ -281,7 +282,7 @@ class PodWorker:
             now=self._context.clock.monotonic(),
         )
         if not terminating and not view.is_finished and is_complete(view):
-            return PodView(**{**vars(view), "is_finished": True})
+            return replace(view, is_finished=True)
         return view
 
     def _wanted_hashes(self) -> dict[str, str]:

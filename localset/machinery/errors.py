@@ -8,8 +8,10 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
+from localset.base.frozen import frozen
 
-@dataclass(frozen=True)
+
+@frozen
 class Cause:
     """One `details.causes` entry; `message` lacks the field, as upstream."""
 

@@ -6,9 +6,9 @@ words, because people read them in their terminal.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from localset.base.frozen import frozen
 from localset.machinery.errors import StatusError, bad_request
 from localset.machinery.names import label_value, qualified_name
 
@@ -17,7 +17,7 @@ _INTEGER = re.compile(r"[+-]?[0-9]+")
 _OBJECT_OPERATORS = {"In": "in", "NotIn": "notin", "Exists": "exists", "DoesNotExist": "!"}
 
 
-@dataclass(frozen=True)
+@frozen
 class Requirement:
     """One condition on one key; operator is in, notin, exists, !, > or <."""
 
@@ -44,7 +44,7 @@ class Requirement:
         return int(value) > bound if self.operator == ">" else int(value) < bound
 
 
-@dataclass(frozen=True)
+@frozen
 class Selector:
     """All of `requirements`; with `is_nothing` it matches no object at all."""
 

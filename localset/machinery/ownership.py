@@ -6,9 +6,9 @@ Follows upstream's `fieldmanager` chain and structured-merge-diff's `merge.Updat
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from localset.base.frozen import frozen, replace
 from localset.machinery import fieldsets
 from localset.machinery.errors import StatusError, go_quote
 from localset.machinery.fieldsets import FieldSet
@@ -41,7 +41,7 @@ class Manager(NamedTuple):
         return f"{text} using {self.api_version}" if self.operation == UPDATE else text
 
 
-@dataclass(frozen=True)
+@frozen
 class Entry:
     """What one manager owns, in which version, and since when."""
 
@@ -55,7 +55,7 @@ class Entry:
 Owners = Mapping[Manager, Entry]
 
 
-@dataclass(frozen=True)
+@frozen
 class Writer:
     """Who writes now: manager name, the request's apiVersion and subresource, and the time."""
 

@@ -4,7 +4,6 @@ Pure decisions on one object, made under the object's lock by the registry. Sour
 registry/rest BeforeDelete and the Pod strategy's CheckGracefulDelete (statefulset-semantics.md 3.5, kube-api.md 4.4).
 """
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import Enum, auto
 from typing import NamedTuple
@@ -12,6 +11,7 @@ from typing import NamedTuple
 from localset.apis.resources import Resource
 from localset.apis.scheme import DEFINITIONS
 from localset.base.clock import parse_rfc3339, rfc3339
+from localset.base.frozen import replace
 from localset.client.client import DeleteOptions, Propagation
 from localset.machinery.errors import StatusError, conflict, forbidden
 from localset.machinery.metadata import Object, copy_of, name_of, uid_of, version_of

@@ -5,10 +5,10 @@ decides: budget and Pod are guarded by their resource versions. Source: registry
 (statefulset-semantics.md 5).
 """
 
-from dataclasses import replace
 from typing import Protocol
 
 from localset.base.clock import Clock, rfc3339
+from localset.base.frozen import replace
 from localset.client.client import DeleteOptions, ObjectList
 from localset.machinery.errors import StatusError, forbidden
 from localset.machinery.labels import selector_of

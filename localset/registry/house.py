@@ -6,7 +6,6 @@ the store's memory and never wait.
 """
 
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from localset.apis import scheme
@@ -14,6 +13,7 @@ from localset.apis.resources import Resource
 from localset.apis.scheme import FieldValidation
 from localset.apis.served import ServedResources
 from localset.base.clock import Clock
+from localset.base.frozen import frozen
 from localset.client.client import DeleteOptions, ObjectList, PatchType, WatchEvent
 from localset.machinery.errors import StatusError, bad_request
 from localset.machinery.metadata import Object, copy_of, name_of, namespace_of
@@ -32,7 +32,7 @@ from localset.store.records import Key
 from localset.store.store import Store
 
 
-@dataclass(frozen=True)
+@frozen
 class WriteOptions:
     """Query parameters of a write."""
 

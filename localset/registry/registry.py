@@ -4,11 +4,11 @@ What comes through the door is decoded by its version's schema first and encoded
 daemon come here; nothing above this floor may touch the store.
 """
 
-from dataclasses import replace
 from typing import Any
 
 from localset.apis import scheme
 from localset.apis.resources import Resource
+from localset.base.frozen import replace
 from localset.client.client import DeleteOptions, PatchType
 from localset.machinery.errors import StatusError, bad_request
 from localset.machinery.metadata import Object, name_of, namespace_of

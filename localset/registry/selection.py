@@ -3,17 +3,16 @@
 Compiled once per request, then asked per object. Pure; used by reading and watching.
 """
 
-from dataclasses import dataclass
-
 from localset.apis import fields as api_fields
 from localset.apis.resources import Resource
+from localset.base.frozen import frozen
 from localset.machinery.errors import StatusError, bad_request
 from localset.machinery.fields import parse_field_selector
 from localset.machinery.labels import Selector, parse_selector
 from localset.machinery.metadata import Object, labels_of
 
 
-@dataclass(frozen=True)
+@frozen
 class Selection:
     """What a request selects. `name` is set when a field selector pins it: then one lookup replaces a scan.
 

@@ -6,9 +6,9 @@ against it may rely on them.
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import replace
 
 from localset.base.clock import Clock
+from localset.base.frozen import replace
 from localset.kubelet.runtime import (
     ExecResult,
     ExecSession,

@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from localset.base.clock import ManualClock
+from localset.base.frozen import replace
 from localset.client.client import Client
 from localset.kubelet.kubelet import Kubelet
 from localset.kubelet.runtime import Isolation

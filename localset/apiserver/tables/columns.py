@@ -5,11 +5,11 @@ form. Nothing here reads a clock: `now` is handed in. Facts: kube-api.md 7, afte
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from localset.base.clock import parse_rfc3339
+from localset.base.frozen import frozen
 from localset.machinery.durations import human_duration
 from localset.machinery.metadata import Object
 
@@ -18,7 +18,7 @@ UNSET = "<unset>"
 UNKNOWN = "<unknown>"
 
 
-@dataclass(frozen=True)
+@frozen
 class Column:
     """One columnDefinition; `priority` above 0 is shown by `-o wide` only."""
 
@@ -39,7 +39,7 @@ class Column:
         }
 
 
-@dataclass(frozen=True)
+@frozen
 class Printer:
     """How one kind is shown: its columns, its cells, and the conditions of a row where a kind has any."""
 

@@ -5,9 +5,9 @@ one Pod touches one slice of at most 100 endpoints, however many Pods there are.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from localset.apis.coordination import MANAGED_BY, SERVICE_NAME
+from localset.base.frozen import frozen
 from localset.controllers.endpoints.plan import HEADLESS_LABEL, is_headless, ports_for, publishes_not_ready
 from localset.machinery.metadata import (
     Object,
@@ -31,21 +31,21 @@ Groups = dict[Ports, list[Object]]
 """Endpoints by the ports that they share: a slice has one list of ports."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Create:
     """Make this slice; the server finds its name."""
 
     slice: Object
 
 
-@dataclass(frozen=True)
+@frozen
 class Update:
     """Write this slice over the stored one that it was made from."""
 
     slice: Object
 
 
-@dataclass(frozen=True)
+@frozen
 class Delete:
     """Remove this slice: nothing is left in it."""
 

@@ -4,9 +4,9 @@
 pkg/controller/garbagecollector (attemptToDeleteItem, processDeletingDependentsItem, orphanDependents).
 """
 
-from dataclasses import dataclass
 from enum import Enum, auto
 
+from localset.base.frozen import frozen
 from localset.client.client import Propagation
 from localset.machinery.metadata import Object, is_being_deleted, uid_of
 
@@ -25,38 +25,38 @@ class OwnerState(Enum):
     """It is being deleted in the foreground and waits for its dependents."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Keep:
     """Leave the object alone."""
 
 
-@dataclass(frozen=True)
+@frozen
 class DropReferences:
     """Some owners remain: only the references to these uids go."""
 
     uids: frozenset[str]
 
 
-@dataclass(frozen=True)
+@frozen
 class Delete:
     """Delete the object, with this propagation."""
 
     propagation: Propagation
 
 
-@dataclass(frozen=True)
+@frozen
 class AskDependents:
     """The owner waits: its dependents are looked at."""
 
 
-@dataclass(frozen=True)
+@frozen
 class RemoveFinalizer:
     """Nothing holds the owner any more."""
 
     finalizer: str
 
 
-@dataclass(frozen=True)
+@frozen
 class OrphanDependents:
     """The owner's dependents lose their reference to it; then its finalizer goes."""
 

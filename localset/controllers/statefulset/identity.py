@@ -5,9 +5,9 @@ Follows Kubernetes' pkg/controller/statefulset/stateful_set_utils.go.
 """
 
 import re
-from dataclasses import dataclass
 from typing import Any
 
+from localset.base.frozen import frozen
 from localset.machinery.metadata import (
     Object,
     annotations_of,
@@ -54,7 +54,7 @@ def claim_templates(owner: Object) -> list[Object]:
     return owner["spec"].get("volumeClaimTemplates") or []
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PodFacts:
     """What deciding needs to know of one Pod. Made once per version of a Pod: a sync looks at all Pods of a set."""
 

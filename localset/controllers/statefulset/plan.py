@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from localset.base.frozen import frozen
 from localset.controllers.statefulset import claims as ownership
 from localset.controllers.statefulset import status as counting
 from localset.controllers.statefulset.identity import (
@@ -31,7 +32,7 @@ UPDATE_REASON = "update"
 """`reason` of a DeletePod by the rolling update: the only deletions that the status counts ahead."""
 
 
-@dataclass(frozen=True)
+@frozen
 class CreateClaim:
     """Create the claim of an ordinal. It comes before its Pod."""
 
@@ -39,14 +40,14 @@ class CreateClaim:
     claim: Object
 
 
-@dataclass(frozen=True)
+@frozen
 class UpdateClaim:
     """Write a claim whose ownerReferences the retention policy changed."""
 
     claim: Object
 
 
-@dataclass(frozen=True)
+@frozen
 class CreatePod:
     """Create the Pod of an ordinal at a revision (its name)."""
 
@@ -55,7 +56,7 @@ class CreatePod:
     pod: Object
 
 
-@dataclass(frozen=True)
+@frozen
 class UpdatePod:
     """Repair the identity of a Pod: labels, claim volumes."""
 
@@ -63,7 +64,7 @@ class UpdatePod:
     pod: Object
 
 
-@dataclass(frozen=True)
+@frozen
 class DeletePod:
     """Delete a Pod with its own grace."""
 
@@ -72,7 +73,7 @@ class DeletePod:
     reason: str
 
 
-@dataclass(frozen=True)
+@frozen
 class Wait:
     """Nothing to do for `ordinal` until the world changes; `reason` is for people."""
 
@@ -80,7 +81,7 @@ class Wait:
     reason: str
 
 
-@dataclass(frozen=True)
+@frozen
 class Refuse:
     """The Pod of an ordinal cannot be created now: an error, with an event, tried again with back-off."""
 
@@ -88,7 +89,7 @@ class Refuse:
     message: str
 
 
-@dataclass(frozen=True)
+@frozen
 class ReportConflict:
     """A claim has another controller: the retention policy does not apply to it."""
 
@@ -98,7 +99,7 @@ class ReportConflict:
 Step = CreateClaim | UpdateClaim | CreatePod | UpdatePod | DeletePod | Wait | Refuse | ReportConflict
 
 
-@dataclass(frozen=True)
+@frozen
 class Snapshot:
     """All that deciding looks at. `pods` are the claimed ones, `claims` by name, `now` is the wall time in UTC."""
 
