@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import WSMsgType, web
 
 from localset.apiserver import spdy, takeover
+from localset.apiserver.channels import CLOSE
 from localset.apiserver.house import HOUSE, House
 from localset.apiserver.routes import Match
 from localset.apiserver.sessions import (
@@ -264,7 +265,10 @@ class _Forwards:
 
 
 class _ChannelForwards:
-    """The ports of one WebSocket: channel 2i carries data of the i-th port, 2i+1 its errors."""
+    """The ports of one WebSocket: channel 2i carries data of the i-th port, 2i+1 its errors.
+
+    Channel 255 with a channel's number ends what goes to the Pod, as in v5 of exec: our own client sends it.
+    """
 
     def __init__(self, house: House, pod: Object, socket: web.WebSocketResponse, ports: list[int]) -> None:
         self._house = house
@@ -314,6 +318,11 @@ class _ChannelForwards:
             if message.type is not WSMsgType.BINARY or not message.data:
                 continue
             channel, data = message.data[0], message.data[1:]
+            if channel == CLOSE and data and data[0] // 2 in self._ends:
+                pod_end = await self._ends[data[0] // 2]
+                if pod_end is not None:
+                    pod_end.finish()
+                continue
             if channel % 2 or channel // 2 not in self._ends:
                 continue
             pod_end = await self._ends[channel // 2]

@@ -1,141 +1,66 @@
 """`exec`: a command inside a container, on a real terminal when asked; exits with the command's own code."""
 
-import json
-import os
-import select
-import signal
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from typing import Any
-from urllib.parse import urlencode
 
 import click
 
-from localset.apis.resources import BY_NAME
 from localset.cli.context import Context
-from localset.cli.output import fail, say
-from localset.cli.transport import path_of
-from localset.cli.websocket import CLOSE, RESIZE, STATUS, STDERR, STDIN, STDOUT, WebSocket
+from localset.cli.output import fail
+from localset.cli.pods import container_meant, pod_meant
+from localset.cli.sessions import carry, exit_code, open_session
+from localset.cli.terminal import has_terminal
 
 
 @click.command(name="exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.option("-i", "--stdin", "has_stdin", is_flag=True, help="Pass standard input on.")
 @click.option("-t", "--tty", "has_tty", is_flag=True, help="Standard input is a terminal.")
 @click.option("-c", "--container", default="", help="Container; default: the only or the first.")
+@click.option("-q", "--quiet", is_flag=True, help="Only what the command prints.")
 @click.option("-n", "--namespace", default="default", help="Namespace.")
+@click.option("--pod-running-timeout", hidden=True, expose_value=False)
 @click.argument("pod")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @click.pass_obj
 def exec_(context: Context, /, pod: str, command: tuple[str, ...], **options: Any) -> int:
-    """Run a command inside a container: `exec zk-0 -- zkOk.sh`, `exec -it zk-0 -- sh`."""
-    words = list(command)
-    if words and words[0] == "--":
-        words = words[1:]
+    """Run a command inside a container: `exec zk-0 -- zkOk.sh`, `exec -it zk/0 -- sh`."""
+    words, more = _split(command)
+    options = {**options, **more}
     if not words:
-        fail("you must specify at least one command for the container")
-    name = pod.removeprefix("pod/").removeprefix("pods/")
-    resource = BY_NAME["pods"]
-    spec = context.get(resource, options["namespace"], name)["spec"]
-    names = [container["name"] for container in spec["containers"]]
-    container = options["container"] or names[0]
-    if not options["container"] and len(names) > 1:
-        say(f'Defaulted container "{container}" out of: {", ".join(names)}')
-    has_tty = options["has_tty"]
-    if has_tty and not sys.stdin.isatty():
-        say("Unable to use a TTY - input is not a terminal or the right kind of file")
-        has_tty = False
-    query = [("command", word) for word in words]
-    query += [("container", container), ("stdout", "true")]
-    query += [("stdin", "true")] if options["has_stdin"] else []
-    query += [("tty", "true")] if has_tty else [("stderr", "true")]
-    url = f"{path_of(resource, options['namespace'], name, sub='exec')}?{urlencode(query)}"
-    connection = WebSocket(context.api.socket_path, url)
-    try:
-        with _raw_terminal(is_wanted=has_tty and options["has_stdin"]), _resizes(connection, is_wanted=has_tty):
-            status = _pump(connection, has_stdin=options["has_stdin"])
-    finally:
-        connection.close()
-    return _exit_code(status)
+        fail("you must specify at least one command for the container", hint=f"localset exec {pod} -- COMMAND")
+    found = pod_meant(context, pod, options["namespace"])
+    container = container_meant(found, options["container"], is_quiet=options["quiet"])
+    has_stdin, has_tty = options["has_stdin"], has_terminal(options["has_tty"])
+    session = open_session(
+        context, found, "exec", container, command=tuple(words), has_stdin=has_stdin, has_tty=has_tty
+    )  # fmt: skip
+    return exit_code(carry(session, has_stdin=has_stdin, has_tty=has_tty))
 
 
-def _pump(connection: WebSocket, *, has_stdin: bool) -> dict[str, Any] | None:
-    """Move bytes both ways until the status frame; return it."""
-    sources: list[Any] = [connection]
-    if has_stdin:
-        sources.append(sys.stdin.fileno())
-    while True:
-        if not connection.has_buffered:
-            try:
-                ready, _, _ = select.select(sources, [], [])
-            except InterruptedError:
-                continue
-            if sys.stdin.fileno() in ready and has_stdin and sys.stdin.fileno() in sources:
-                data = os.read(sys.stdin.fileno(), 32768)
-                if data:
-                    connection.send(STDIN, data)
-                else:
-                    connection.send(CLOSE, bytes([STDIN]))
-                    sources.remove(sys.stdin.fileno())
-            if connection not in ready:
-                continue
-        message = connection.receive()
-        if message is None:
-            return None
-        channel, data = message
-        if channel == STATUS:
-            status: dict[str, Any] = json.loads(data)
-            return status
-        if channel in {STDOUT, STDERR} and data:
-            stream = sys.stdout if channel == STDOUT else sys.stderr
-            stream.buffer.write(data)
-            stream.buffer.flush()
+_FLAGS = {
+    "-i": ("has_stdin",),
+    "--stdin": ("has_stdin",),
+    "-t": ("has_tty",),
+    "--tty": ("has_tty",),
+    "-it": ("has_stdin", "has_tty"),
+    "-ti": ("has_stdin", "has_tty"),
+    "-q": ("quiet",),
+    "--quiet": ("quiet",),
+}
+_VALUES = {"-c": "container", "--container": "container", "-n": "namespace", "--namespace": "namespace"}
 
 
-def _exit_code(status: dict[str, Any] | None) -> int:
-    if status is None:
-        fail("the connection was closed before the command ended")
-    if status.get("status") == "Success":
-        return 0
-    causes = (status.get("details") or {}).get("causes") or []
-    code = next((int(cause["message"]) for cause in causes if cause.get("reason") == "ExitCode"), None)
-    if code is None:
-        fail(status.get("message") or "the command failed")
-    say(f"command terminated with exit code {code}")
-    return code
-
-
-@contextmanager
-def _raw_terminal(*, is_wanted: bool) -> Iterator[None]:
-    if not is_wanted:
-        yield
-        return
-    import termios
-    import tty
-
-    descriptor = sys.stdin.fileno()
-    before = termios.tcgetattr(descriptor)
-    try:
-        tty.setraw(descriptor, termios.TCSANOW)  # NB: the default flushes what was typed ahead
-        yield
-    finally:
-        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
-
-
-@contextmanager
-def _resizes(connection: WebSocket, *, is_wanted: bool) -> Iterator[None]:
-    if not is_wanted:
-        yield
-        return
-
-    def send_size(*_: object) -> None:
-        with suppress(OSError):
-            size = os.get_terminal_size(sys.stdin.fileno())
-            connection.send(RESIZE, json.dumps({"Width": size.columns, "Height": size.lines}).encode())
-
-    send_size()
-    before = signal.signal(signal.SIGWINCH, send_size)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGWINCH, before)
+def _split(words: tuple[str, ...]) -> tuple[list[str], dict[str, Any]]:
+    """Return the command, and the options that stand between the Pod and `--`: kubectl takes them there too."""
+    if "--" not in words:
+        return list(words), {}
+    at = words.index("--")
+    given, options = list(words[:at]), dict[str, Any]()
+    while given:
+        word, equals, value = given.pop(0).partition("=")
+        if word in _FLAGS and not equals:
+            options.update(dict.fromkeys(_FLAGS[word], True))
+        elif word in _VALUES and (equals or given):
+            options[_VALUES[word]] = value if equals else given.pop(0)
+        else:
+            return list(words), {}  # a command of its own that has a `--` in it
+    return list(words[at + 1 :]), options

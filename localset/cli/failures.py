@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from localset.cli.context import Context
-from localset.cli.output import CommandError, OutputClosedError, say
+from localset.cli.output import CommandError, OutputClosedError, StoppedError, say
 from localset.cli.transport import Api, DaemonNotRunningError
 from localset.machinery.errors import StatusError
 
@@ -27,7 +27,9 @@ def tell(context: Context, error: BaseException) -> int:
     """Say what happened and return the exit code."""
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else 1
-    if isinstance(error, (click.exceptions.Abort, KeyboardInterrupt)):
+    if isinstance(error, (click.exceptions.Abort, KeyboardInterrupt, StoppedError)):
+        if sys.stderr.isatty():
+            sys.stderr.write("\n")  # behind the ^C that the terminal shows
         return INTERRUPTED
     if isinstance(error, click.exceptions.Exit):
         return error.exit_code
@@ -41,7 +43,7 @@ def _tell(context: Context, error: BaseException) -> int:
     if isinstance(error, (BrokenPipeError, OutputClosedError)):
         return _quiet()
     if isinstance(error, CommandError):
-        _say(f"error: {error}", error.hint)
+        _say(f"{error.prefix}{error}", error.hint)
         return error.code
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         click.echo(error.format_message())
@@ -123,7 +125,7 @@ def hint_for(context: Context, error: StatusError) -> str:
     elsewhere = sorted({m["namespace"] for m in found if m["name"] == name and "namespace" in m})
     if elsewhere:
         return f"there is one in namespace {elsewhere[0]}: pass -n {elsewhere[0]}"
-    near = difflib.get_close_matches(name, [m["name"] for m in found], n=1, cutoff=0.7)
+    near = difflib.get_close_matches(name, [m["name"] for m in found], n=1)
     return f'did you mean "{near[0]}"?' if near else ""
 
 

@@ -11,11 +11,13 @@ from typing import Any
 import click
 
 from localset.cli.context import Context
-from localset.cli.output import OutputClosedError
+from localset.cli.output import OutputClosedError, StoppedError
 
 _COMMANDS = {
     "apply": ("localset.cli.apply", "apply", "Create or change objects from files"),
+    "attach": ("localset.cli.attach", "attach", "Attach to the process of a container"),
     "cordon": ("localset.cli.nodes", "cordon", "Let no new Pods come to a Node"),
+    "cp": ("localset.cli.cp", "cp", "Copy files into a container and out of it"),
     "create": ("localset.cli.apply", "create", "Create objects from files"),
     "delete": ("localset.cli.delete", "delete", "Delete objects by file, name or label"),
     "describe": ("localset.cli.describe", "describe", "Show objects in detail, with their events"),
@@ -28,8 +30,10 @@ _COMMANDS = {
     "image": ("localset.cli.image", "image", "List, show and add local images"),
     "kubeconfig": ("localset.cli.kubeconfig", "kubeconfig", "Print, write or merge the kubeconfig"),
     "kubectl": ("localset.cli.kubectl", "kubectl", "Run your kubectl against this daemon"),
-    "logs": ("localset.cli.logs", "logs", "Print the output of a container"),
+    "logs": ("localset.cli.logs", "logs", "Print the output of a container or of a whole set"),
     "ns": ("localset.cli.namespace", "ns", "Show or remember the namespace that commands use"),
+    "port-forward": ("localset.cli.portforward", "port_forward", "Forward ports of this machine to a Pod"),
+    "run": ("localset.cli.run", "run", "Run a Pod, attached when asked"),
     "scale": ("localset.cli.scale", "scale", "Set the number of replicas"),
     "status": ("localset.cli.status", "status", "Show the daemon and every set"),
     "top": ("localset.cli.top", "top", "Show what Pods and Nodes use"),
@@ -61,8 +65,10 @@ class _LazyGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except BrokenPipeError as error:  # NB: click would make an exit code of 1 of it
+        except BrokenPipeError as error:  # NB: click would end with 1, and write an empty line at Ctrl-C
             raise OutputClosedError from error
+        except KeyboardInterrupt as error:
+            raise StoppedError from error
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         if args and not args[0].startswith("-") and args[0] not in _COMMANDS:

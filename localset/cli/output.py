@@ -18,11 +18,16 @@ _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 class CommandError(Exception):
     """A command cannot go on: a message, an exit code, perhaps a hint."""
 
-    def __init__(self, message: str, *, code: int = 1, hint: str = "") -> None:
-        """Keep what is to be printed."""
+    def __init__(self, message: str, *, code: int = 1, hint: str = "", prefix: str = "error: ") -> None:
+        """Keep what is to be printed; `prefix` is empty where the message is the daemon's own."""
         super().__init__(message)
         self.code = code
         self.hint = hint
+        self.prefix = prefix
+
+
+class StoppedError(Exception):
+    """The person pressed Ctrl-C."""
 
 
 class OutputClosedError(Exception):

@@ -1,6 +1,6 @@
-"""A WebSocket client of exactly the frames that exec needs (RFC 6455, subprotocol v5.channel.k8s.io; kube-api.md 8.2).
+"""A WebSocket client of exactly the frames that exec and port-forward need (RFC 6455; kube-api.md 8.2, 8.3).
 
-Over the daemon's Unix socket, synchronous; `exec` multiplexes it with the terminal by select. No extension, no ping
+Over the daemon's Unix socket, synchronous; `sessions` multiplexes it with the terminal by select. No extension, no ping
 of our own.
 """
 
@@ -10,6 +10,7 @@ import io
 import json
 import os
 import socket
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,11 @@ STDIN, STDOUT, STDERR, STATUS, RESIZE, CLOSE = 0, 1, 2, 3, 4, 255
 
 
 class WebSocket:
-    """An open connection. Not thread-safe."""
+    """An open connection. One thread may send while another receives."""
 
-    def __init__(self, socket_path: Path, url: str) -> None:
+    def __init__(self, socket_path: Path, url: str, protocol: str = "v5.channel.k8s.io") -> None:
         """Connect and upgrade; raises StatusError when refused."""
+        self._writing = threading.Lock()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._buffer = b""
         try:
@@ -35,7 +37,7 @@ class WebSocket:
         request = (
             f"GET {url} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n"
-            "Sec-WebSocket-Protocol: v5.channel.k8s.io\r\nUser-Agent: localset\r\n\r\n"
+            f"Sec-WebSocket-Protocol: {protocol}\r\nUser-Agent: localset\r\n\r\n"
         )
         self._socket.sendall(request.encode())
         head = self._read_head()
@@ -92,7 +94,8 @@ class WebSocket:
         mask = os.urandom(4)
         repeated = (mask * (length // 4 + 1))[:length]
         masked = (int.from_bytes(payload, "big") ^ int.from_bytes(repeated, "big")).to_bytes(length, "big")
-        self._socket.sendall(head + mask + masked)
+        with self._writing:
+            self._socket.sendall(head + mask + masked)
 
     def _frame_length(self) -> tuple[int, int] | None:
         """Return (start of payload, its length) of the first frame when it is complete."""

@@ -37,7 +37,10 @@ class Attachment:
         record.attachments.append(self)
         for pump in record.pumps:
             pump.listeners.append(self)
-            if record.spec.get("tty"):
+            early = pump.take_early()
+            if early is not None:
+                self.take(pump.number, early)
+            elif record.spec.get("tty"):
                 self.take(1, pump.unfinished())  # the prompt that waits for whoever comes
 
     def is_blocked(self, number: int) -> bool:

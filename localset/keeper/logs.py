@@ -19,6 +19,7 @@ LINE_LIMIT = 16 << 10
 _CHUNK = 64 << 10
 _ROTATE_BYTES = 10 << 20
 _FILES = 5
+EARLY_LIMIT = 64 * 1024
 _ROUNDS = 4
 _RETRY_SECONDS = 1.0
 
@@ -133,12 +134,25 @@ class Pump:
 
     _scratch: tuple[int, int] | None = None
 
-    def __init__(self, loop: Loop, descriptor: int, file: LogFile, number: int, *, is_terminal: bool = False) -> None:
-        """Watch `descriptor`, which the pump owns; `number` is 1 for stdout, 2 for stderr."""
+    def __init__(
+        self,
+        loop: Loop,
+        descriptor: int,
+        file: LogFile,
+        number: int,
+        *,
+        is_terminal: bool = False,
+        is_awaited: bool = False,
+    ) -> None:
+        """Watch `descriptor`, which the pump owns; `number` is 1 for stdout, 2 for stderr.
+
+        `is_awaited`: the process is one that a client starts in order to attach to it; what it says before that is kept
+        for the client, as far as `EARLY_LIMIT` goes.
+        """
         self._loop = loop
         self.descriptor = descriptor
         self._file = file
-        self._number = number
+        self.number = number
         self._stream = b"stdout" if number == 1 else b"stderr"
         self._by_tee = sys.platform == "linux" and not is_terminal
         self._held = b""  # bytes read and not yet written, where there is no tee
@@ -146,6 +160,7 @@ class Pump:
         self._timer: Timer | None = None
         self._closed = False
         self.listeners: list[Listener] = []
+        self._early: bytearray | None = bytearray() if is_awaited else None
         loop.add_reader(descriptor, self._work, edge=self._by_tee)
         loop.call_soon(self._work)
 
@@ -164,8 +179,17 @@ class Pump:
         """Return what has come of a line that has no end yet, a prompt for one."""
         return self._held[-LINE_LIMIT:]
 
+    def take_early(self) -> bytes | None:
+        """Return what was said before the first client attached; None when nobody was awaited, or one has come."""
+        early, self._early = self._early, None
+        return bytes(early) if early is not None else None
+
+    def _keep_early(self, data: bytes) -> None:
+        if self._early is not None:
+            self._early += data[: EARLY_LIMIT - len(self._early)]
+
     def _work(self) -> None:
-        if self._closed or any(listener.is_blocked(self._number) for listener in self.listeners):
+        if self._closed or any(listener.is_blocked(self.number) for listener in self.listeners):
             return
         if self._timer is not None:
             self._timer.cancel()
@@ -174,7 +198,7 @@ class Pump:
             for _ in range(_ROUNDS):
                 if not self._move(is_last=False):
                     return
-                if any(listener.is_blocked(self._number) for listener in self.listeners):
+                if any(listener.is_blocked(self.number) for listener in self.listeners):
                     return
         except OSError as error:
             say(f"log {self._stream.decode()}: {error}")
@@ -228,8 +252,9 @@ class Pump:
         fresh = data[self._seen :]
         self._seen = len(data)
         if fresh:
+            self._keep_early(fresh)
             for listener in list(self.listeners):
-                listener.take(self._number, fresh)
+                listener.take(self.number, fresh)
 
     def _read_and_write(self, *, is_last: bool) -> bool:
         try:
@@ -239,9 +264,10 @@ class Pump:
         except OSError:  # EIO: the last holder of the terminal's other side has gone
             data = b""
             self._loop.remove(self.descriptor)
+        self._keep_early(data)
         for listener in list(self.listeners):
             if data:
-                listener.take(self._number, data)
+                listener.take(self.number, data)
         self._held += data
         output, length = format_lines(self._held, self._stream, time.time_ns(), is_last=is_last)
         if output:

@@ -26,6 +26,7 @@ def _names(record: Record) -> list[str]:
 def open_for_start(loop: Loop, record: Record) -> tuple[tuple[int, int, int], bool]:
     """Make the streams; return the child's three descriptors and whether they are a terminal. Starts the pumps."""
     os.makedirs(DIRECTORY, mode=0o700, exist_ok=True)
+    is_awaited = bool(record.spec.get("stdin_once"))
     if record.spec.get("tty"):
         master, slave = os.openpty()
         os.set_blocking(master, False)
@@ -34,7 +35,7 @@ def open_for_start(loop: Loop, record: Record) -> tuple[tuple[int, int, int], bo
             os.fchown(slave, user, -1)
         record.terminal = master
         record.log = LogFile(record.spec["log_path"])
-        record.pumps = [Pump(loop, os.dup(master), record.log, 1, is_terminal=True)]
+        record.pumps = [Pump(loop, os.dup(master), record.log, 1, is_terminal=True, is_awaited=is_awaited)]
         return (slave, slave, slave), True
     for name in _names(record):
         path = _path(record.run_id, name)
@@ -52,11 +53,11 @@ def open_for_start(loop: Loop, record: Record) -> tuple[tuple[int, int, int], bo
             stdin = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     else:
         stdin = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-    open_again(loop, record)
+    open_again(loop, record, is_awaited=is_awaited)
     return (stdin, out, err), False
 
 
-def open_again(loop: Loop, record: Record) -> None:
+def open_again(loop: Loop, record: Record, *, is_awaited: bool = False) -> None:
     """Start the pumps on the FIFOs that are on disk; a terminal has none."""
     if record.spec.get("tty"):
         return
@@ -69,7 +70,7 @@ def open_again(loop: Loop, record: Record) -> None:
         except OSError:
             continue
         record.log = record.log or LogFile(record.spec["log_path"])
-        record.pumps.append(Pump(loop, descriptor, record.log, number))
+        record.pumps.append(Pump(loop, descriptor, record.log, number, is_awaited=is_awaited))
 
 
 def open_input(record: Record, *, stdin: bool) -> int | None:
