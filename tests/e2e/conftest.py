@@ -1,5 +1,6 @@
 """Real houses, taken down after each test with nothing left behind."""
 
+import functools
 import os
 import pwd
 import shutil
@@ -11,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.house import House
-from tests.e2e.kubectls import OLD
 from tests.e2e.resident import Resident
 
 USER = "localset-test"
@@ -81,7 +81,12 @@ def living_house() -> Iterator[House]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-@pytest.fixture(scope="session", params=[OLD, "newest"])
-def resident(request: pytest.FixtureRequest, living_house: House, tmp_path_factory: pytest.TempPathFactory) -> Resident:
-    """An old and the newest kubectl, each with a namespace of its own in the living house."""
-    return Resident(request.param, tmp_path_factory.mktemp("home"), living_house)
+@pytest.fixture(scope="session")
+def resident(living_house: House, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Resident]:
+    """Return who gives the kubectl of a version, always the same, with a namespace of its own in the living house."""
+
+    @functools.cache
+    def give(minor: str) -> Resident:
+        return Resident(minor, tmp_path_factory.mktemp("home"), living_house)
+
+    return give

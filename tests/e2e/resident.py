@@ -4,6 +4,7 @@ For the tests of every command: texts are compared with what kubectl prints befo
 """
 
 import re
+import select
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -96,6 +97,10 @@ class Following:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process, self.lines = process, list[str]()
 
+    def has_printed(self, seconds: float = 0.5) -> bool:
+        """Wait so long for anything; only before the first `until`."""
+        return bool(select.select([self.process.stdout], [], [], seconds)[0])
+
     def until(self, pattern: str) -> str:
         """Return the next line that matches; fail when the command has ended before."""
         assert self.process.stdout is not None
@@ -103,4 +108,6 @@ class Following:
             self.lines.append(line)
             if re.search(pattern, line):
                 return line
+        assert self.process.stderr is not None
+        self.lines.append(self.process.stderr.read())
         raise AssertionError(f"ended without {pattern!r}: {self.lines}")
