@@ -9,6 +9,7 @@ from localset.base.tasks import Tasks
 from localset.client.client import DeleteOptions, PatchType, Propagation, WatchType
 from localset.client.informer import InformerFactory
 from localset.controllers.statefulset.controller import StatefulSetController
+from localset.controllers.statefulset.resting import REST_SECONDS
 from localset.machinery.errors import StatusError
 from localset.machinery.metadata import controller_of, copy_of, is_being_deleted, labels_of, name_of, uid_of
 
@@ -250,6 +251,16 @@ async def test_a_claim_that_goes_wakes_the_pod_that_waits_for_it(registry, contr
     await registry.patch("persistentvolumeclaims", "default", "data-web-0", let_go, PatchType.MERGE)
     await wait_for(registry, lambda found: len(found) == 1, resource="pods")
     assert uid_of(await registry.get("persistentvolumeclaims", "default", "data-web-0")) != uid_of(old)
+
+
+async def test_who_waits_for_the_end_of_a_pod_sees_its_name_free(registry, controller, kubelet):
+    await registry.create(SETS, make_set(replicas=1))
+    await wait_for(registry, is_complete(replicas=1))
+    begun = asyncio.get_running_loop().time()
+    await registry.delete("pods", "default", "web-0", IMMEDIATELY)
+    await wait_for(registry, is_complete(replicas=1), resource=SETS)
+    await wait_for(registry, lambda found: len(found) == 1, resource="pods")
+    assert asyncio.get_running_loop().time() - begun >= REST_SECONDS / 2
 
 
 async def test_a_pod_must_be_ready_for_a_while_before_the_next_one(registry, controller, kubelet):

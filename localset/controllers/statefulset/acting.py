@@ -23,6 +23,7 @@ from localset.controllers.statefulset.plan import (
     UpdateClaim,
     UpdatePod,
 )
+from localset.controllers.statefulset.resting import RestingNames
 from localset.machinery.errors import StatusError, conflict
 from localset.machinery.metadata import Object, name_of, namespace_of, uid_of
 
@@ -34,12 +35,15 @@ LARGEST_BATCH = 500
 class Actor:
     """Performs steps for one set during one sync."""
 
-    def __init__(self, client: Client, events: EventRecorder, own: OwnWrites, owner: Object) -> None:
-        """Act for `owner`; the events are about it."""
+    def __init__(
+        self, client: Client, events: EventRecorder, own: OwnWrites, owner: Object, resting: RestingNames
+    ) -> None:
+        """Act for `owner`; the events are about it, and `resting` is told of what is deleted."""
         self._client = client
         self._events = events
         self._own = own
         self._owner = owner
+        self._resting = resting
         self._replaced = 0
 
     async def perform(self, plan: Plan) -> Exception | None:
@@ -117,6 +121,7 @@ class Actor:
         # The uid keeps a stale plan from killing the successor of the Pod it was made for.
         options = DeleteOptions(uid=uid_of(step.pod))
         namespace, name = namespace_of(step.pod), name_of(step.pod)
+        self._resting.note_own_deletion(uid_of(step.pod))
         await self._tell("delete", step.pod, lambda: self._client.delete(PODS, namespace, name, options))
         self._replaced += step.reason == UPDATE_REASON
 

@@ -30,6 +30,7 @@ from localset.controllers.statefulset.identity import (
 )
 from localset.controllers.statefulset.own_writes import OwnWrites
 from localset.controllers.statefulset.plan import Plan, Snapshot, plan
+from localset.controllers.statefulset.resting import RestingNames
 from localset.machinery.errors import StatusError
 from localset.machinery.labels import Selector, selector_of
 from localset.machinery.metadata import (
@@ -68,6 +69,7 @@ class StatefulSetController:
         self._events = EventRecorder(client, clock, "statefulset-controller")
         self._queue: WorkQueue[Key] = WorkQueue("statefulset", clock)
         self._tasks = Tasks("statefulset controller")
+        self._resting = RestingNames(clock)
         self._facts: dict[str, tuple[str, str, PodFacts]] = {}
 
     async def start(self) -> None:
@@ -107,6 +109,8 @@ class StatefulSetController:
         if new is None:
             self._facts.pop(uid_of(pod), None)
         if controller_of(pod) is not None:
+            if new is None and _set_key(pod) is not None:
+                self._resting.note_gone(pod)
             return
         # An orphan may be for adoption; one that goes may have held the name that a set wants.
         owner = self._sets.get(namespace_of(pod), parse_pod_name(name_of(pod))[0])
@@ -151,11 +155,11 @@ class StatefulSetController:
         ]
         pods = [self._facts_of(pod, owner) for pod in await claimer.pods(candidates)]
         history = await settle(self._client, own, owner, owned)
-        decided = plan(
-            Snapshot(owner, pods, self._claims_of(owner, pods), history.current, history.update, self._clock.now())
-        )
+        resting = self._resting.of(namespace_of(owner))
+        claims, now = self._claims_of(owner, pods), self._clock.now()
+        decided = plan(Snapshot(owner, pods, claims, history.current, history.update, now, resting))
         try:
-            error = await Actor(self._client, self._events, own, owner).perform(decided)
+            error = await Actor(self._client, self._events, own, owner, self._resting).perform(decided)
             await self._write_status(owner, decided, history, own)
         finally:
             await prune(self._client, own, owner, history, pods)

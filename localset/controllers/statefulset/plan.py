@@ -6,9 +6,10 @@ returns early there, `_Stop` is raised here, and neither scale-down nor rolling 
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
 from localset.base.frozen import frozen
@@ -101,7 +102,10 @@ Step = CreateClaim | UpdateClaim | CreatePod | UpdatePod | DeletePod | Wait | Re
 
 @frozen
 class Snapshot:
-    """All that deciding looks at. `pods` are the claimed ones, `claims` by name, `now` is the wall time in UTC."""
+    """All that deciding looks at. `pods` are the claimed ones, `claims` by name, `now` is the wall time in UTC.
+
+    `resting` are the names that no Pod may be made for yet, with the seconds that they rest.
+    """
 
     owner: Object
     pods: list[PodFacts]
@@ -109,6 +113,7 @@ class Snapshot:
     current: Object
     update: Object
     now: datetime
+    resting: Mapping[str, float] = MappingProxyType({})
 
 
 @dataclass
@@ -161,6 +166,8 @@ class _Planner:
         self.owner = snapshot.owner
         self.claims = snapshot.claims
         self.now = snapshot.now
+        self.resting = snapshot.resting
+        self.rests: list[float] = []
         self.current = name_of(snapshot.current)
         self.update = name_of(snapshot.update)
         self.templates = {"current": snapshot.current, "update": snapshot.update}
@@ -195,7 +202,7 @@ class _Planner:
                 pass
         counting.complete(self.owner, status)
         counting.clamp(status)
-        self.result.again_in_seconds = self.next_available_in_seconds()
+        self.result.again_in_seconds = min([*self.rests, *self.next_available_in_seconds()], default=None)
         return self.result
 
     # -- predicates ---------------------------------------------------------------------------------------------------
@@ -222,16 +229,16 @@ class _Planner:
                 return facts or pod_name(self.set_name, self.start + index)
         return next((facts for facts in self.condemned if not self.is_healthy(facts)), None)
 
-    def next_available_in_seconds(self) -> float | None:
+    def next_available_in_seconds(self) -> list[float]:
         if not self.min_ready_seconds:
-            return None
+            return []
         waits = [
             (moment - self.now).total_seconds()
             for facts in self.all_pods
             if facts.is_ready and (moment := self.available_at(facts)) is not None and moment >= self.now
         ]
         # Kubernetes' times have whole seconds, and available means strictly later than the due moment.
-        return min(waits) + 0.01 if waits else None
+        return [min(waits) + 0.01] if waits else []
 
     def step(self, step: Step) -> None:
         self.result.steps.append(step)
@@ -254,6 +261,10 @@ class _Planner:
 
     def create(self, ordinal: int) -> None:
         name = pod_name(self.set_name, ordinal)
+        if name in self.resting:
+            self.rests.append(self.resting[name])
+            self.stop(ordinal, f"{name} was deleted only just now")
+            return
         if self.retention.delete_on_scale and any(
             ownership.is_stale(claim, self.owner, ordinal, None) for claim in self.claims_at(ordinal)
         ):
