@@ -20,7 +20,7 @@ from tests.conformance.explaining import Explanation, is_skipped
 from tests.conformance.recording import Record, read
 from tests.conformance.server import Server, open_server
 
-FEW = ("NamespaceController", "GarbageCollector")
+FEW = ("NamespaceController", "GarbageCollector", "VolumeClaimController")
 MANY = (*FEW, "EndpointsController", "EndpointSliceController", "DisruptionController", "StatefulSetController")
 CONTROLLERS = {"statefulset-versions": (), "delete": MANY, "statefulset": MANY, "tables": MANY}
 """Which controllers run for a file (fixtures' README, Format): what a namespace needs, if nothing else is said."""
@@ -120,7 +120,7 @@ class Replay:
             self._pairs.live, self._pairs.recorded = before.live, before.recorded
             await asyncio.sleep(TRY_SECONDS)
         self._learn(record, answer)
-        return Outcome(record, found, answer)
+        return Outcome(record, [line for line in found if not volatile.is_racing(record.id, line)], answer)
 
     # Sending
 
@@ -136,22 +136,39 @@ class Replay:
             return Answer(response.status, headers, body)
 
     async def _meet_preconditions(self, record: Record) -> None:
-        """Learn the live uid and version of an object that setup lines made anew: their answers were not recorded."""
+        """Learn the live uids and versions of objects that setup lines made: their answers were not recorded."""
         body = record.request.body
-        given = body.get("preconditions") if isinstance(body, dict) else None
-        unknown = {
-            (kind, str(value))
-            for field, value in (given or {}).items()
-            for kind in (volatile.PAIRED_KEYS.get(field, "version"),)
-            if (kind, str(value)) not in self._pairs.live and not INVENTED.match(str(value))
-        }
-        if not unknown:
+        if not isinstance(body, dict):
             return
-        url = self._server.url(self._path(record).partition("?")[0])
-        async with self._server.sessions[""].get(url, skip_auto_headers=NOT_SENT) as response:
-            metadata = (await response.json()).get("metadata", {})
-        for kind, value in unknown:
-            self._pairs.live[kind, value] = metadata.get("uid" if kind == "uid" else "resourceVersion", value)
+        own = self._path(record).partition("?")[0]
+        for given in (body.get("preconditions"), body.get("metadata") if record.request.method == "PUT" else None):
+            await self._meet(given, own)
+        metadata = body.get("metadata")
+        for owner in (metadata.get("ownerReferences") or []) if isinstance(metadata, dict) else []:
+            prefix = "/api/v1" if owner.get("apiVersion") == "v1" else f"/apis/{owner.get('apiVersion')}"
+            space = own.partition("/namespaces/")[2].partition("/")[0]
+            await self._meet(
+                owner, f"{prefix}/namespaces/{space}/{str(owner.get('kind')).lower()}s/{owner.get('name')}"
+            )
+
+    async def _meet(self, given: Any, path: str) -> None:
+        """Pair the unknown `uid` and `resourceVersion` of `given` with those of the live object at `path`."""
+        found = [
+            (kind, key)
+            for kind, key in (("uid", "uid"), ("version", "resourceVersion"))
+            if self._is_new(given, kind, key)
+        ]
+        if not found:
+            return
+        async with self._server.sessions[""].get(self._server.url(path), skip_auto_headers=NOT_SENT) as response:
+            live = (await response.json()).get("metadata", {}) if response.status == 200 else {}
+        for kind, key in found:
+            if key in live:
+                self._pairs.live[kind, given[key]] = live[key]
+
+    def _is_new(self, given: Any, kind: str, key: str) -> bool:
+        value = given.get(key) if isinstance(given, dict) else None
+        return isinstance(value, str) and (kind, value) not in self._pairs.live and not INVENTED.match(value)
 
     def _open(self, record: Record) -> Any:
         sent = record.request
@@ -230,6 +247,7 @@ class Replay:
 
     def _body(self, body: Any) -> Any:
         if isinstance(body, str):
+            body = self._pairs.live.get(("address", body), body) if volatile.ADDRESS.match(body) else body
             return volatile.UUID.sub(lambda m: self._uid(m[0]), body)
         if isinstance(body, list):
             return [self._body(inner) for inner in body]

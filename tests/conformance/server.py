@@ -93,11 +93,15 @@ def _session(house: TlsHouse, identity: str) -> aiohttp.ClientSession:
     )
 
 
+async def _leave_service_alone() -> None:
+    """Do not make the Service default/kubernetes: the recorded server's is not part of any file."""
+
+
 @asynccontextmanager
 async def _controllers(registry: Registry, directory: Path, names: tuple[str, ...]) -> AsyncGenerator[None, None]:
     clock = SystemClock()
     informers = InformerFactory(registry, clock)
-    settings = ControllerSettings(directory / "volumes", "relaxed", ROOT_CA)
+    settings = ControllerSettings(directory / "volumes", restore_api=_leave_service_alone, root_ca=ROOT_CA)
     controllers = Controllers(registry, clock, informers, settings, NoDirectories())
     for group in ("_pausing", "_going_on"):
         chosen = tuple(c for c in getattr(controllers, group) if type(c).__name__ in names)

@@ -27,6 +27,7 @@ PAIRED_KEYS = {
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\Z")
 MICRO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z\Z")
 AGE = re.compile(r"(\d+[smhdy](\d+[smhd])?|<invalid>)\Z")
+ADDRESS = re.compile(r"\d+\.\d+\.\d+\.\d+\Z")
 UUID = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
 
 _IN_TEXT = (
@@ -41,7 +42,7 @@ _IN_TEXT = (
 GO_INTERNALS = re.compile(
     r"\b(\w+\.)?[A-Za-z]\w*\.[A-Z]\w*\{|\(\*?\w+\.\w+\)\(|\bread[A-Z]\w+: |, error found in #\d+ byte|0xc0[0-9a-f]+"
     r"|\[\]uint8\{|struct \{|map\[string\]|\bv1\w*\.\w+\.\w+:|json: cannot unmarshal|invalid character "
-    r"|core\.PodSpec\{|\n"
+    r"|\[\]\w+\{|: &?\w+\{| in scheme |\n"
 )
 """Where a message begins to show Go's inside: it is compared up to here only."""
 
@@ -52,6 +53,7 @@ NEWER_FIELDS = (
     re.compile(r"\.status\.availableReplicas$"),
     re.compile(r"\.spec\.persistentVolumeClaimRetentionPolicy$"),
     re.compile(r"\.spec\.(internalTrafficPolicy|ipFamilies|ipFamilyPolicy|trafficDistribution)$"),
+    re.compile(r"\.spec\.allocateLoadBalancerNodePorts$"),
     re.compile(r"\.singularName$"),
     re.compile(r"\.metadata\.labels\.kubernetes\.io/metadata\.name$"),
     re.compile(r"\.metadata\.labels\.(apps\.kubernetes\.io/pod-index|statefulset\.kubernetes\.io/pod-name)$"),
@@ -59,8 +61,19 @@ NEWER_FIELDS = (
 )
 """Paths of fields that servers newer than the recorded one add (fixtures' README, Comparing 6)."""
 
-NEWER_OWNED = frozenset({"f:persistentVolumeClaimRetentionPolicy", "f:internalTrafficPolicy", "f:availableReplicas"})
+NEWER_OWNED = frozenset(
+    f"f:{field}"
+    for field in (
+        "persistentVolumeClaimRetentionPolicy", "internalTrafficPolicy", "allocateLoadBalancerNodePorts",
+        "availableReplicas",
+    )
+)  # fmt: skip
 """The same among the fields of managedFields."""
+
+NEWER_ATOMIC = re.compile(
+    r"(\.valueFrom\.(fieldRef|configMapKeyRef|secretKeyRef|resourceFieldRef)|^\S+ \.spec\.selector)\..*"
+)
+"""What newer servers own as one: the recorded one owned the parts."""
 
 NEWER_LABELS = frozenset({"kubernetes.io/metadata.name"})
 """The same among labels."""
@@ -92,6 +105,23 @@ def is_addition(key: str, value: Any) -> bool:
 def without_additions(recorded: list[Any], live: list[Any]) -> list[Any]:
     """Return `live` without what the ServiceAccount admission adds, unless that was recorded."""
     return live if any(map(_is_account_part, recorded)) else [item for item in live if not _is_account_part(item)]
+
+
+RACING = (
+    (
+        re.compile(r"statefulset/(update|status)/"),
+        re.compile(r"\.status\.(observedGeneration|\w*[rR]eplicas|\w+Revision)\b"),
+    ),
+    (re.compile(r"statefulset/(update|status)/"), re.compile(r"\.metadata\.resourceVersion ")),
+    (re.compile(r"delete/owner/\w+/at-once"), re.compile(r"(status|body):")),
+    (re.compile(r"delete/(sts|owner|namespace)/"), re.compile(r"\.metadata\.resourceVersion ")),
+)
+"""(record, difference): what a controller writes at its own pace beside the record."""
+
+
+def is_racing(record_id: str, difference: str) -> bool:
+    """Tell whether the difference only says that a controller was faster or slower."""
+    return any(record.match(record_id) and line.match(difference) for record, line in RACING)
 
 
 def in_text(text: str) -> str:
