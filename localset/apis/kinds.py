@@ -26,11 +26,21 @@ class NamespaceStrategy(Strategy):
         return dns1123_label(name)
 
 
+NODE_INFO = (
+    "machineID", "systemUUID", "bootID", "kernelVersion", "osImage", "containerRuntimeVersion", "kubeletVersion",
+    "kubeProxyVersion", "operatingSystem", "architecture",
+)  # fmt: skip
+
+
 class NodeStrategy(Strategy):
     """Nodes: created with their status by the kubelet that registers itself."""
 
     def prepare_create(self, obj: Object) -> None:
-        """Keep the status: upstream does so for Nodes alone."""
+        """Keep the status: upstream does so for Nodes alone. What is always serialized is there from the start."""
+        obj.setdefault("spec", {})
+        status = obj.setdefault("status", {})
+        status.setdefault("daemonEndpoints", {"kubeletEndpoint": {"Port": 0}})
+        status.setdefault("nodeInfo", dict.fromkeys(NODE_INFO, ""))
 
 
 class EndpointsStrategy(Strategy):

@@ -14,6 +14,9 @@ _IMMUTABLE = (
 )
 
 
+_STATUSES = ("initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses")
+
+
 def default_pod(pod: Object) -> None:
     """Fill in a Pod's defaults in place: a template's, and those of Pods alone."""
     spec = pod.setdefault("spec", {})
@@ -43,6 +46,15 @@ class PodStrategy(Strategy):
         before, after = _fixed_part(old["spec"]), _fixed_part(new["spec"])
         kept = [t for t in old["spec"].get("tolerations") or [] if t not in (new["spec"].get("tolerations") or [])]
         return [not_allowed("spec", _IMMUTABLE)] if before != after or kept else []
+
+    def prepare_status_update(self, new: Object, old: Object) -> None:
+        """Keep everything but the status; a container's states are serialized even when there is nothing to say."""
+        super().prepare_status_update(new, old)
+        status = new.get("status")
+        for field in _STATUSES:
+            for container in (status.get(field) if isinstance(status, dict) else None) or []:
+                container.setdefault("state", {})
+                container.setdefault("lastState", {})
 
     def warnings(self, obj: Object) -> list[str]:
         """Name the fields without effect; a set's Pods were warned about with their set."""

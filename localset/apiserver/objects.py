@@ -137,10 +137,13 @@ def too_large_version(wanted: int, current: int) -> StatusError:
     return StatusError(504, "Timeout", f"Timeout: {why}", details)
 
 
-def check_namespace(obj: Object, namespace: str) -> Object:
+def check_namespace(obj: Object, namespace: str, *, is_update: bool = False) -> Object:
     """Return `obj` with the URL's namespace; 400 when it names another one."""
     metadata = obj.get("metadata") or {}
     given = metadata.get("namespace") or ""
+    if given and given != namespace and is_update:
+        why = f"the namespace of the object ({given}) does not match the namespace on the request ({namespace})"
+        raise bad_request(why)
     if given and given != namespace:
         raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
     kept = {k: v for k, v in metadata.items() if k != "namespace"}
@@ -181,7 +184,7 @@ async def update(request: web.Request, match: Match) -> web.StreamResponse:
     options = options_of(request)
     api_version = match.resource.api_version(match.version)
     obj, told = await bodies.read_object(request, api_version, match.resource.kind, options.field_validation)
-    obj = check_namespace(obj, match.namespace)
+    obj = check_namespace(obj, match.namespace, is_update=True)
     check_name(obj, match.name)
     written = await request.app[HOUSE].registry.write_update(
         match.resource.name, match.namespace, match.name, obj, match.version, options, subresource=match.subresource

@@ -50,7 +50,7 @@ class Envelope(NamedTuple):
 def open_envelope(data: bytes) -> Envelope:
     """Return what the body says it is; DecodeError when it is no Kubernetes protobuf."""
     if not data.startswith(MAGIC):
-        raise DecodeError("the body is no protobuf of Kubernetes: it does not begin with k8s\\0")
+        raise DecodeError("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]")
     api_version, kind, raw = "", "", memoryview(b"")
     for number, value in _fields(memoryview(data)[len(MAGIC) :]):
         if number == 1:

@@ -31,6 +31,7 @@ def scale_of(resource: Resource, obj: Object, version: str) -> Object:
         }
     spec = obj.get("spec") or {}
     selector = spec.get("selector") or {}
+    replicas = spec.get("replicas", 1)
     status: Object = {"replicas": (obj.get("status") or {}).get("replicas", 0)}
     if version == "v1":
         api_version = "autoscaling/v1"
@@ -44,7 +45,7 @@ def scale_of(resource: Resource, obj: Object, version: str) -> Object:
         "apiVersion": api_version,
         "kind": "Scale",
         "metadata": {field: metadata[field] for field in _KEPT if field in metadata},
-        "spec": {"replicas": spec.get("replicas", 1)},
+        "spec": {"replicas": replicas} if replicas else {},  # 0 is not serialized, as upstream
         "status": status,
     }
 

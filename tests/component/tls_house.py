@@ -143,10 +143,10 @@ class TlsHouse:
 
 @asynccontextmanager
 async def open_tls_house(
-    directory: Path, files: CertificateFiles, registry: Registry
+    directory: Path, files: CertificateFiles, registry: Registry, streams: TestStreams | None = None
 ) -> AsyncGenerator[TlsHouse, None]:
     """Serve `registry` over TLS on a free port of 127.0.0.1 and of the Pods' address."""
-    clock, streams, control = SystemClock(), TestStreams(), TestControl()
+    clock, streams, control = SystemClock(), streams or TestStreams(), TestControl()
     tokens = Tokens(registry, clock, b"k" * 32)
     application = make_application(registry, streams, clock, control, tokens)
     unix = UnixListener(application, directory / "api.sock")

@@ -3,6 +3,7 @@
 An entry has `records` (patterns of record ids), `differences` (patterns of difference lines, all by default), `row`
 (the first cell of a row of docs/parity.md) and `why`. `*` matches anything, every other character itself. With
 `skip` the records are not sent: newer servers accept what was refused, and later records would meet another object.
+With `only_if` it covers a record only if one of its differences matches that pattern.
 """
 
 import re
@@ -28,6 +29,7 @@ class Explanation:
     why: str
     source: str
     skip: bool
+    only_if: re.Pattern[str] | None
     uses: int = field(default=0, compare=False)
 
     def covers(self, record_id: str, difference: str) -> bool:
@@ -46,6 +48,7 @@ def read_explanations() -> list[Explanation]:
             entry["why"],
             ", ".join(entry["records"]),
             entry.get("skip", False),
+            _pattern(entry["only_if"]) if "only_if" in entry else None,
         )
         for entry in entries
     ]
@@ -60,6 +63,7 @@ def rows_of_parity() -> set[str]:
 def unexplained(record_id: str, differences: list[str], explanations: list[Explanation]) -> list[str]:
     """Return the differences that no entry covers; counts the uses of the entries."""
     left = []
+    explanations = [e for e in explanations if e.only_if is None or any(e.only_if.match(d) for d in differences)]
     for difference in differences:
         covering = [e for e in explanations if e.covers(record_id, difference)]
         for explanation in covering:

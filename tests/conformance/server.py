@@ -15,15 +15,28 @@ from yarl import URL
 
 from localset.base.clock import SystemClock
 from localset.client.informer import InformerFactory
+from localset.client.streams import LogOptions
 from localset.controllers.start import Controllers, ControllerSettings
+from localset.kubelet.streams import choose_container
+from localset.machinery.metadata import Object
 from localset.registry.registry import Registry
-from tests.component.apiserver_house import open_registry
+from tests.component.apiserver_house import TestStreams, open_registry
 from tests.component.tls_house import TlsHouse, make_files, open_tls_house
 
 ROOT_CA = "-----BEGIN CERTIFICATE-----\nfor the conformance tests\n-----END CERTIFICATE-----\n"
 IDENTITIES = {"": ("admin", ""), "bob": ("bob", ""), "anonymous": ("", ""), "wrongtoken": ("", "wrong")}
 """The certificate and the token of each recorded identity; the empty one is the administrator."""
 SETTLED = ("serviceaccounts/default", "configmaps/kube-root-ca.crt")
+
+
+class ChoosingStreams(TestStreams):
+    """Streams that look for the container as the kubelet does; there is no process behind them."""
+
+    async def logs(self, pod: Object, options: LogOptions) -> AsyncGenerator[bytes, None]:
+        """Refuse a container that is not there or not named."""
+        choose_container(pod, options.container)
+        async for line in super().logs(pod, options):
+            yield line
 
 
 class NoDirectories:
@@ -68,18 +81,18 @@ class Server:
 
 
 @asynccontextmanager
-async def open_server(directory: Path, names: tuple[str, ...]) -> AsyncGenerator[Server, None]:
-    """Serve a new, empty installation with the controllers of these names."""
+async def open_server(directory: Path, left_out: frozenset[str] | None) -> AsyncGenerator[Server, None]:
+    """Serve a new, empty installation with all controllers but those `left_out`; None is without any."""
     async with AsyncExitStack() as stack:
         registry = await stack.enter_async_context(open_registry())
         for storage_class in (await registry.list("storageclasses.storage.k8s.io")).items:
             await registry.delete("storageclasses.storage.k8s.io", "", storage_class["metadata"]["name"])
-        if names:
-            await stack.enter_async_context(_controllers(registry, directory, names))
+        if left_out is not None:
+            await stack.enter_async_context(_controllers(registry, directory, left_out))
         files = make_files(directory)
-        house = await stack.enter_async_context(open_tls_house(directory, files, registry))
+        house = await stack.enter_async_context(open_tls_house(directory, files, registry, ChoosingStreams()))
         sessions = {name: await stack.enter_async_context(_session(house, name)) for name in IDENTITIES}
-        yield Server(house.port, sessions, registry, has_controllers=bool(names))
+        yield Server(house.port, sessions, registry, has_controllers=left_out is not None)
 
 
 def _session(house: TlsHouse, identity: str) -> aiohttp.ClientSession:
@@ -98,13 +111,13 @@ async def _leave_service_alone() -> None:
 
 
 @asynccontextmanager
-async def _controllers(registry: Registry, directory: Path, names: tuple[str, ...]) -> AsyncGenerator[None, None]:
+async def _controllers(registry: Registry, directory: Path, left_out: frozenset[str]) -> AsyncGenerator[None, None]:
     clock = SystemClock()
     informers = InformerFactory(registry, clock)
     settings = ControllerSettings(directory / "volumes", restore_api=_leave_service_alone, root_ca=ROOT_CA)
     controllers = Controllers(registry, clock, informers, settings, NoDirectories())
     for group in ("_pausing", "_going_on"):
-        chosen = tuple(c for c in getattr(controllers, group) if type(c).__name__ in names)
+        chosen = tuple(c for c in getattr(controllers, group) if type(c).__name__ not in left_out)
         setattr(controllers, group, chosen)
     await controllers.start()
     try:

@@ -8,7 +8,6 @@ from typing import Any
 
 PAIRED_KEYS = {
     "uid": "uid",
-    "continue": "continue",
     "clusterIP": "address",
     "podIP": "address",
     "hostIP": "address",
@@ -34,13 +33,16 @@ _IN_TEXT = (
     (UUID, "<uid>"),
     (re.compile(r"too old resource version: \d+ \(\d+\)"), "too old resource version: <rv> (<rv>)"),
     (re.compile(r"resource version: \d+, current: \d+"), "resource version: <rv>, current: <rv>"),
+    (re.compile(r"ResourceVersion in record \(\d+\)"), "ResourceVersion in record (<rv>)"),
+    (re.compile(r"\b127\.0\.0\.1:\d+"), "<server>"),
     (re.compile(r"0xc0[0-9a-f]+"), "<address>"),
     (re.compile(r"\[\]uint8\{[^}]*\}"), "<bytes>"),
     (re.compile(r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?( \+0000 UTC|Z)"), "<time>"),
 )
 
 GO_INTERNALS = re.compile(
-    r"\b(\w+\.)?[A-Za-z]\w*\.[A-Z]\w*\{|\(\*?\w+\.\w+\)\(|\bread[A-Z]\w+: |, error found in #\d+ byte|0xc0[0-9a-f]+"
+    r"(\[\])*[&*]*\b(\w+\.)?[A-Za-z]\w*\.[A-Z]\w*\{|\(\*?\w+\.\w+\)\(|\bread[A-Z]\w+: "
+    r"|, error found in #\d+ byte|0xc0[0-9a-f]+"
     r"|\[\]uint8\{|struct \{|map\[string\]|\bv1\w*\.\w+\.\w+:|json: cannot unmarshal|invalid character "
     r"|\[\]\w+\{|: &?\w+\{| in scheme |\n"
 )
@@ -71,7 +73,8 @@ NEWER_OWNED = frozenset(
 """The same among the fields of managedFields."""
 
 NEWER_ATOMIC = re.compile(
-    r"(\.valueFrom\.(fieldRef|configMapKeyRef|secretKeyRef|resourceFieldRef)|^\S+ \.spec\.selector)\..*"
+    r"(\.(?:fieldRef|configMapKeyRef|secretKeyRef|resourceFieldRef|involvedObject|regarding|roleRef|service\.port)"
+    r"|^\S+/v1 \.spec\.selector)\..*"
 )
 """What newer servers own as one: the recorded one owned the parts."""
 
@@ -102,6 +105,19 @@ def is_addition(key: str, value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(_is_account_part(item) for item in value)
 
 
+def add_account(pod: dict[str, Any], live: dict[str, Any]) -> None:
+    """Give a Pod that was recorded without it the ServiceAccount of the live one, in place."""
+    spec, account = pod.get("spec", {}), live.get("spec", {})
+    for field in ("serviceAccountName", "serviceAccount"):
+        if field in account:
+            spec.setdefault(field, account[field])
+    for here, there in ((spec, account), *zip(spec.get("containers", []), account.get("containers", []), strict=False)):
+        for field in ("volumes", "volumeMounts"):
+            added = [item for item in there.get(field) or [] if _is_account_part(item)]
+            if added:
+                here[field] = [*(here.get(field) or []), *added]
+
+
 def without_additions(recorded: list[Any], live: list[Any]) -> list[Any]:
     """Return `live` without what the ServiceAccount admission adds, unless that was recorded."""
     return live if any(map(_is_account_part, recorded)) else [item for item in live if not _is_account_part(item)]
@@ -113,10 +129,16 @@ RACING = (
         re.compile(r"\.status\.(observedGeneration|\w*[rR]eplicas|\w+Revision)\b"),
     ),
     (re.compile(r"statefulset/(update|status)/"), re.compile(r"\.metadata\.resourceVersion ")),
+    (re.compile(r"crud/event(-new)?/list"), re.compile(r"\.(items|rows): ")),
+    (re.compile(r"crud/(statefulset|pdb)/"), re.compile(r"\.metadata\.resourceVersion |.*\.status\.")),
+    (re.compile(r"dryrun/scale"), re.compile(r"\.status\.replicas: ")),
+    (re.compile(r"statefulset/scale/put"), re.compile(r"\.metadata\.uid \(equal|\.status\.replicas: ")),
+    (re.compile(r"crud/service-loadbalancer/list-table"), re.compile(r"\.rows\[0\]\.cells: ")),
+    (re.compile(r"crud/namespace/get-after-delete"), re.compile(r"(status|body): ")),
     (re.compile(r"delete/owner/\w+/at-once"), re.compile(r"(status|body):")),
     (re.compile(r"delete/(sts|owner|namespace)/"), re.compile(r"\.metadata\.resourceVersion ")),
 )
-"""(record, difference): what a controller writes at its own pace beside the record."""
+"""(record, difference): what a controller writes at its own pace, allocated ports, objects that were recorded apart."""
 
 
 def is_racing(record_id: str, difference: str) -> bool:

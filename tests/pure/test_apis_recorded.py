@@ -38,7 +38,8 @@ REGISTRY = {
     "statefulset/create/ns-given-other",
 }  # fmt: skip
 FILLED_BY_ADMISSION = {
-    ".spec.finalizers", ".spec", ".spec.tolerations", ".spec.priority", ".spec.preemptionPolicy", ".status",
+    ".spec.finalizers", ".spec", ".spec.taints", ".spec.tolerations", ".spec.priority", ".spec.preemptionPolicy",
+    ".status",
     ".spec.clusterIP", ".spec.clusterIPs", ".spec.ports[0].nodePort", ".spec.storageClassName",
     ".metadata.finalizers", ".eventTime",
 }  # fmt: skip

@@ -1,0 +1,32 @@
+"""The recorded files that hold no unexplained difference stay so. `make conformance` replays all of them."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.conformance.explaining import applies_to, read_explanations, rows_of_parity, unexplained
+from tests.conformance.recording import fixtures_directory
+from tests.conformance.replaying import replay
+
+QUICK = ("names", "dryrun", "negotiation", "delete")
+SLOW = ("select", "watch", "discovery")
+
+needs_recordings = pytest.mark.skipif(
+    not fixtures_directory().is_dir(), reason=f"{fixtures_directory()} is not beside this checkout"
+)
+
+
+@needs_recordings
+@pytest.mark.parametrize("name", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
+async def test_a_recorded_file_is_answered_as_recorded_or_as_parity_says(name: str, tmp_path: Path) -> None:
+    explanations = read_explanations()
+    outcomes = await replay(name, tmp_path, explanations)
+    left = {o.record.id: unexplained(o.record.id, o.differences, explanations) for o in outcomes}
+    assert {record: lines for record, lines in left.items() if lines} == {}
+    assert len(outcomes) > 20
+
+
+def test_every_explanation_stands_on_a_row_of_parity() -> None:
+    explanations = read_explanations()
+    assert {e.row for e in explanations} <= rows_of_parity()
+    assert all(applies_to(e, [e.source.split(", ")[0].replace("*", "x")]) for e in explanations)
