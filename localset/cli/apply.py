@@ -41,13 +41,15 @@ def apply(  # noqa: PLR0913, PLR0917 - one parameter per option
     timeout: float,
 ) -> int:
     """Create objects, or change them to what the files say."""
-    manifests = read_manifests(files, namespace, recursive=recursive)
+    if not files:
+        fail("must specify one of -f and -k", hint="-f takes files, directories, or - for standard input")
+    manifests = read_manifests(context, list(files), namespace or "", recursive=recursive)
     _ensure_daemon(context)
     code = _perform(context, manifests, _VALIDATION[validate], is_apply=True)
     if code == 0 and is_waiting:
         from localset.cli.progress import wait_until_ready
 
-        sets = [(m.namespace, m.name) for m in manifests if m.resource.kind == "StatefulSet"]
+        sets = [(m.namespace, m.name) for m in manifests if m.kind.resource.kind == "StatefulSet"]
         return wait_until_ready(context, sets, timeout)
     return code
 
@@ -66,7 +68,9 @@ def create(
     recursive: bool,
 ) -> int:
     """Create objects; fail when one exists."""
-    manifests = read_manifests(files, namespace, recursive=recursive)
+    if not files:
+        fail("must specify one of -f and -k", hint="-f takes files, directories, or - for standard input")
+    manifests = read_manifests(context, list(files), namespace or "", recursive=recursive)
     _ensure_daemon(context)
     return _perform(context, manifests, _VALIDATION[validate], is_apply=False)
 
@@ -81,7 +85,7 @@ def _perform(context: Context, manifests: list[Manifest], validation: str, *, is
     for manifest in manifests:
         if manifest.duplicates and validation == "Strict":
             fail(f"{manifest.place}: {manifest.label}: the key {manifest.duplicates[0]} stands twice")
-    made = {m.name for m in manifests if m.resource.kind == "Namespace"}
+    made = {m.name for m in manifests if m.kind.resource.kind == "Namespace"}
     steps = [_Step(context, manifest, validation, is_apply=is_apply) for manifest in manifests]
     for step in steps:
         try:
@@ -105,9 +109,9 @@ def _check_here(manifest: Manifest, validation: str) -> None:
     from localset.apis.scheme import FieldValidation, decode, strategy_of
     from localset.machinery.errors import raise_if
 
-    resource = manifest.resource
+    resource = manifest.kind.resource
     try:
-        decoded = decode(resource, manifest.version, manifest.obj, FieldValidation(validation)).object
+        decoded = decode(resource, manifest.kind.version, manifest.obj, FieldValidation(validation)).object
         raise_if(resource.kind, resource.group, manifest.name, strategy_of(resource.name).validate(decoded))
     except StatusError as error:
         raise _at(manifest, error) from error
@@ -149,7 +153,7 @@ class _Step:
 
     def _path(self) -> str:
         m = self.manifest
-        return path_of(m.resource, m.namespace, m.name, version=m.version)
+        return path_of(m.kind.resource, m.namespace, m.name, version=m.kind.version)
 
     def _live(self) -> dict[str, Any] | None:
         try:
@@ -163,9 +167,11 @@ class _Step:
     def _create(self, query: dict[str, str]) -> str:
         m = self.manifest
         obj = self._with_annotation() if self._is_apply else m.obj
-        reply = self._api.request("POST", path_of(m.resource, m.namespace, version=m.version), obj, query=query)
+        reply = self._api.request(
+            "POST", path_of(m.kind.resource, m.namespace, version=m.kind.version), obj, query=query
+        )
         self.warnings = reply.warnings
-        m.name = reply.body["metadata"]["name"]
+        self.manifest = m._replace(name=reply.body["metadata"]["name"])
         return "created"
 
     def _with_annotation(self) -> dict[str, Any]:

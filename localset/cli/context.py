@@ -1,11 +1,10 @@
 """What every command starts from: the data directory, the namespace, the API, and how words name objects."""
 
-import difflib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from localset.apis.resources import RESOURCES, Resource, find_by_word
+from localset.apis.resources import Resource
 from localset.base.directories import api_socket, data_directory, namespace_file
 from localset.cli.output import fail, say
 from localset.cli.transport import Api, path_of
@@ -16,6 +15,7 @@ class Context:
     """The options before the command, and the daemon's door."""
 
     data_option: str | None = None
+    namespace_option: str = ""
     _api: Api | None = field(default=None, repr=False)
 
     @property
@@ -25,7 +25,9 @@ class Context:
 
     @property
     def namespace(self) -> str:
-        """Return the namespace that `localset ns` remembers for this data directory, else `default`."""
+        """Return the namespace of commands that name none: what `localset ns` remembered, else `default`."""
+        if self.namespace_option:
+            return self.namespace_option
         try:
             return namespace_file(self.data_directory).read_text().strip() or "default"
         except OSError:
@@ -38,6 +40,11 @@ class Context:
             self._api = Api(api_socket(self.data_directory))
         return self._api
 
+    def close(self) -> None:
+        """Close what is open to the daemon."""
+        if self._api is not None:
+            self._api.close()
+
     def get(self, resource: Resource, namespace: str, name: str) -> dict[str, Any]:
         """Return one object."""
         body: dict[str, Any] = self.api.request("GET", path_of(resource, namespace, name)).body
@@ -49,33 +56,20 @@ class Context:
         return [{"apiVersion": resource.api_version(), "kind": resource.kind, **item} for item in body["items"]]
 
 
-def resource_of(word: str) -> Resource:
-    """Return the resource a person means, or fail with the nearest name."""
-    resource = find_by_word(word)
-    if resource is None:
-        names = [n for r in RESOURCES for n in (r.plural, r.singular, *r.short_names)]
-        near = difflib.get_close_matches(word.lower(), names, n=1)
-        hint = f'did you mean "{near[0]}"?' if near else "known kinds: " + ", ".join(r.plural for r in RESOURCES)
-        fail(f'the server doesn\'t have a resource type "{word}"', hint=hint)
-    return resource
+def resource_of(word: str, context: Context | None = None) -> Resource:
+    """Return the resource a person means, or fail with the nearest name. Custom resources need `context`."""
+    from localset.cli.targets import Kinds
+
+    return Kinds(context).of(word).resource
 
 
-def parse_targets(words: tuple[str, ...]) -> list[tuple[Resource, str | None]]:
+def parse_targets(context: Context, words: tuple[str, ...]) -> list[tuple[Resource, str | None]]:
     """Return (resource, name or None) for `pods`, `pod web-0 web-1`, `pod/web-0 svc/nginx`, `pods,svc`."""
+    from localset.cli.targets import Kinds, parse_words
+
     if not words:
         fail("you must name a kind, for example `pods` or `statefulset/web`")
-    if any("/" in word for word in words):
-        pairs = []
-        for word in words:
-            kind, slash, name = word.partition("/")
-            if not slash or not name or "/" in name:
-                fail(f'"{word}" is not of the form kind/name')
-            pairs.append((resource_of(kind), name))
-        return list(pairs)
-    kinds = [resource_of(word) for word in words[0].split(",")]
-    if len(words) == 1:
-        return [(kind, None) for kind in kinds]
-    return [(kind, name) for kind in kinds for name in words[1:]]
+    return [(target.kind.resource, target.name) for target in parse_words(Kinds(context), list(words))]
 
 
 def say_warnings(warnings: list[str]) -> None:

@@ -79,10 +79,13 @@ def _targets(context: Context, words: tuple[str, ...], options: dict[str, Any]) 
     if options["files"]:
         if words:
             fail("give either files or names")
-        return [(m.resource, m.namespace, m.name) for m in read_manifests(options["files"], options["namespace"])]
+        return [
+            (m.kind.resource, m.namespace, m.name)
+            for m in read_manifests(context, list(options["files"]), options["namespace"] or "")
+        ]
     namespace = options["namespace"] or "default"
     found: list[tuple[Resource, str, str]] = []
-    for resource, name in parse_targets(words):
+    for resource, name in parse_targets(context, words):
         where = namespace if resource.namespaced else ""
         if name is not None:
             found.append((resource, where, name))

@@ -21,7 +21,7 @@ from localset.cli.reasons import reason_of
 def describe(context: Context, words: tuple[str, ...], namespace: str, selector: str) -> int:
     """Show objects in detail: `describe pod zk-0`, `describe sts/zk`."""
     is_first = True
-    for resource, name in parse_targets(words):
+    for resource, name in parse_targets(context, words):
         where = namespace if resource.namespaced else ""
         found = [context.get(resource, where, name)] if name else context.items(resource, where, labelSelector=selector)
         for obj in found:

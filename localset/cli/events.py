@@ -21,7 +21,7 @@ def events(context: Context, /, **options: Any) -> int:
     """List what happened: `events`, `events --for pod/zk-0`, `events -w`."""
     resource = BY_NAME["events"]
     namespace = "" if options["all_namespaces"] else options["namespace"]
-    query = {"fieldSelector": _selector(options["target"])}
+    query = {"fieldSelector": _selector(context, options["target"])}
     body = context.api.request("GET", path_of(resource, namespace), query=query).body
     wanted = {t.strip().lower() for t in options["types"].split(",") if t.strip()}
     found = [e for e in body["items"] if not wanted or e.get("type", "").lower() in wanted]
@@ -40,13 +40,13 @@ def events(context: Context, /, **options: Any) -> int:
     return 0
 
 
-def _selector(target: str) -> str:
+def _selector(context: Context, target: str) -> str:
     if not target:
         return ""
     kind, slash, name = target.partition("/")
     if not slash or not name:
         fail("--for must be of the form kind/name")
-    return f"involvedObject.kind={resource_of(kind).kind},involvedObject.name={name}"
+    return f"involvedObject.kind={resource_of(kind, context).kind},involvedObject.name={name}"
 
 
 def last_seen(event: dict[str, Any]) -> str:

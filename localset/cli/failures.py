@@ -9,7 +9,7 @@ import http.client
 import os
 import sys
 import traceback
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Any
 
 import click
@@ -43,7 +43,8 @@ def _tell(context: Context, error: BaseException) -> int:
     if isinstance(error, (BrokenPipeError, OutputClosedError)):
         return _quiet()
     if isinstance(error, CommandError):
-        _say(f"{error.prefix}{error}", error.hint)
+        text = str(error)
+        _say(text if text.startswith("error: ") else f"{error.prefix}{text}", error.hint)
         return error.code
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         click.echo(error.format_message())
@@ -105,13 +106,25 @@ def server_error(error: StatusError) -> str:
     if error.reason == "Invalid":
         kind, name = error.details.get("kind", ""), error.details.get("name", "")
         causes = error.details.get("causes") or []
-        texts = [f"{cause.get('field')}: {cause.get('message')}" for cause in causes]
-        if texts and kind:
-            body = texts[0] if len(texts) == 1 else "\n" + "\n".join(f"* {text}" for text in texts)
-            return f'The {kind} "{name}" is invalid: {body}'
+        texts = list(dict.fromkeys(f"{cause.get('field', '')}: {cause.get('message', '')}" for cause in causes))
+        about = f'The {kind} "{name}" is invalid' if kind or name else "The request is invalid"
+        if len(texts) > 1:
+            return f"{about}: \n" + "\n".join(f"* {text}" for text in texts)
+        if texts:
+            return f"{about}: {texts[0]}"
+        return about if kind or name else f"{about}: {error.message}"
+    if error.reason == "Unauthorized":
+        return f"error: You must be logged in to the server ({error.message})"
     if not error.reason:
         return f"Error from server: {error.message}"
     return f"Error from server ({error.reason}): {error.message}"
+
+
+def tell_refusals(context: Context, errors: list[StatusError]) -> int:
+    """Say what the API refused while other objects went well; return the exit code of a command with `errors`."""
+    for error in errors:
+        _say(server_error(error), hint_for(context, error))
+    return 1 if errors else 0
 
 
 def hint_for(context: Context, error: StatusError) -> str:
@@ -137,7 +150,8 @@ def _metadata_of_all(context: Context, plural: str, group: str) -> list[dict[str
         return []
     version = resource.storage_version
     root = f"/apis/{group}/{version}" if group else f"/api/{version}"
-    body = Api(context.api.socket_path).request("GET", f"{root}/{plural}").body
+    with closing(Api(context.api.socket_path)) as api:
+        body = api.request("GET", f"{root}/{plural}").body
     return [item["metadata"] for item in body["items"]]
 
 

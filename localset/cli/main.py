@@ -1,17 +1,14 @@
 """The command line's entry: names, lazy loading, and the one place where errors become words and exit codes.
 
-A command's module is imported only when that command is used. What goes wrong is told here, by `failures`, which is
-imported only then.
+Commands are of two sorts: those that read their own flags (`main(context, arguments)`, see `cli.flags`) start without
+click, the others are click commands. A command's module is imported only when that command is used. What goes wrong is
+told here, by `failures`, which is imported only then.
 """
 
 import importlib
 import sys
-from typing import Any
-
-import click
 
 from localset.cli.context import Context
-from localset.cli.output import OutputClosedError, StoppedError
 
 _COMMANDS = {
     "apply": ("localset.cli.apply", "apply", "Create or change objects from files"),
@@ -26,7 +23,7 @@ _COMMANDS = {
     "drain": ("localset.cli.drain", "drain", "Move every Pod off a Node"),
     "events": ("localset.cli.events", "events", "List what happened"),
     "exec": ("localset.cli.exec", "exec_", "Run a command inside a container"),
-    "get": ("localset.cli.get", "get", "List objects"),
+    "get": ("localset.cli.get", "main", "List objects"),
     "image": ("localset.cli.image", "image", "List, show and add local images"),
     "kubeconfig": ("localset.cli.kubeconfig", "kubeconfig", "Print, write or merge the kubeconfig"),
     "kubectl": ("localset.cli.kubectl", "kubectl", "Run your kubectl against this daemon"),
@@ -41,56 +38,8 @@ _COMMANDS = {
     "up": ("localset.cli.up", "up", "Start the daemon"),
     "version": ("localset.cli.version", "version", "Print the versions of client and daemon"),
 }
-_NAMESPACE_OF_THEIR_FILES = {"apply", "create", "delete"}
-"""Commands whose -n must agree with what a file says: for them a remembered namespace is no -n."""
-
-
-class _LazyGroup(click.Group):
-    """Imports a command's module only when that command is used; help needs none of them."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        entry = _COMMANDS.get(cmd_name)
-        if entry is None:
-            return None
-        command: click.Command = getattr(importlib.import_module(entry[0]), entry[1])
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, entry[2]) for name, entry in sorted(_COMMANDS.items())])
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except BrokenPipeError as error:  # NB: click would end with 1, and write an empty line at Ctrl-C
-            raise OutputClosedError from error
-        except KeyboardInterrupt as error:
-            raise StoppedError from error
-
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        if args and not args[0].startswith("-") and args[0] not in _COMMANDS:
-            import difflib
-
-            near = difflib.get_close_matches(args[0], _COMMANDS, n=1)
-            hint = f"\nhint: did you mean `localset {near[0]}`?" if near else ""
-            raise click.UsageError(f'unknown command "{args[0]}" for "localset"{hint}')
-        return super().resolve_command(ctx, args)
-
-
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
-    "--data-dir", metavar="DIR", help="Data directory (default: LOCALSET_DATA_DIR, else this installation's)."
-)
-@click.version_option(package_name="localset", prog_name="localset")
-@click.pass_context
-def cli(ctx: click.Context, data_dir: str | None) -> None:
-    """Kubernetes StatefulSets as real processes on this machine."""
-    ctx.obj.data_option = data_dir
-    remembered = {"namespace": ctx.obj.namespace}
-    ctx.default_map = {name: remembered for name in _COMMANDS if name not in _NAMESPACE_OF_THEIR_FILES}
+_PLAIN = "main"
+"""The attribute that is a plain function instead of a click command."""
 
 
 def run(arguments: list[str]) -> int:
@@ -98,10 +47,39 @@ def run(arguments: list[str]) -> int:
     report."""
     context = Context()
     try:
-        result = cli.main(args=arguments, prog_name="localset", standalone_mode=False, obj=context)
+        result = _dispatched(context, arguments)
         sys.stdout.flush()
     except BaseException as error:  # noqa: BLE001 - the last boundary: a person gets a sentence, a report goes to a file
         from localset.cli.failures import tell
 
         return tell(context, error)
-    return result if isinstance(result, int) else 0
+    finally:
+        context.close()
+    return result
+
+
+def _dispatched(context: Context, arguments: list[str]) -> int:
+    """Run a plain command at once; leave everything else, and what is before no command, to click."""
+    rest = _leading_options(context, arguments)
+    entry = _COMMANDS.get(rest[0]) if rest else None
+    if entry is not None and entry[1] == _PLAIN:
+        return int(importlib.import_module(entry[0]).main(context, rest[1:]))
+    from localset.cli.group import run_click
+
+    return run_click(_COMMANDS, context, rest if entry else arguments)
+
+
+def _leading_options(context: Context, arguments: list[str]) -> list[str]:
+    """Take the options before the command into `context`; return what follows them."""
+    rest = list(arguments)
+    while rest and rest[0].startswith("-"):
+        word, equals, value = rest[0].partition("=")
+        if word not in {"--data-dir", "--namespace", "-n"} or not (equals or len(rest) > 1):
+            break
+        del rest[0]
+        value = value if equals else rest.pop(0)
+        if word == "--data-dir":
+            context.data_option = value
+        else:
+            context.namespace_option = value
+    return rest

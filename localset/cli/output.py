@@ -5,7 +5,6 @@ never reach a
 terminal raw (reliability.md E1).
 """
 
-import json
 import os
 import re
 import sys
@@ -54,6 +53,12 @@ def put(text: str) -> None:
     print(clean(text) if sys.stdout.isatty() else text, flush=True)
 
 
+def write(text: str) -> None:
+    """Print data whose last line ends as it should already, to standard output."""
+    sys.stdout.write(clean(text) if sys.stdout.isatty() else text)
+    sys.stdout.flush()
+
+
 def is_coloured(stream: Any = None) -> bool:
     """Tell whether colours are wanted: a terminal, and NO_COLOR is not set."""
     stream = stream or sys.stdout
@@ -99,14 +104,13 @@ def put_padded(header: Sequence[str] | None, rows: Iterable[Sequence[str]]) -> N
 
 def to_yaml(value: Any) -> str:
     """Return YAML as kubectl prints it: keys sorted, block style."""
-    import yaml
+    from localset.cli.printing.documents import to_yaml as printed
 
-    dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-    return str(
-        yaml.dump(value, Dumper=dumper, sort_keys=True, default_flow_style=False, allow_unicode=True, width=10**9)
-    )
+    return printed(value)
 
 
 def to_json(value: Any) -> str:
-    """Return JSON as kubectl prints it: four spaces."""
-    return json.dumps(value, indent=4, ensure_ascii=False)
+    """Return JSON as kubectl prints it: four spaces, keys sorted."""
+    from localset.cli.printing.documents import to_json as printed
+
+    return printed(value)

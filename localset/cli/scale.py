@@ -17,7 +17,7 @@ def scale(context: Context, words: tuple[str, ...], replicas: int, current_repli
     """Set the number of replicas: `scale sts zk --replicas=5`."""
     if replicas < 0:
         fail("--replicas must be greater than or equal to 0")
-    for resource, name in parse_targets(words):
+    for resource, name in parse_targets(context, words):
         if name is None:
             fail("resource(s) were provided, but no name was specified")
         if "scale" not in resource.subresources:

@@ -1,7 +1,7 @@
-"""The part of kubectl's JSONPath that definitions of custom resources use for columns and selectable fields.
+"""kubectl's JSONPath: what custom resources name columns and fields by, and what `-o jsonpath=` and `wait` ask for.
 
-`.spec.size`, `.a['b.c']`, `[0]`, `[-1]`, `[*]`, `[1:3]`, `..name`, and filters that compare one path with a literal:
-`[?(@.type=="Ready")].status`. Called with the paths of a definition and the objects of its kind. Pure.
+`.spec.size`, `.a['b.c']`, `[0]`, `[-1]`, `[*]`, `[1:3]`, `['a','b']`, `..name`, and filters that compare one path with
+a literal or another path: `[?(@.type=="Ready")].status`. Templates around them: `machinery.jsonpath_template`. Pure.
 """
 
 import re
@@ -76,7 +76,9 @@ def _filter(text: str) -> Step:
     if found is None:
         raise PathError(f"unrecognized filter: {text}")
     path = Path(found["path"] or ".")
-    operator, literal = found["operator"], _literal(found["literal"]) if found["operator"] else None
+    operator = found["operator"]
+    other = Path(found["literal"]) if operator and found["literal"].startswith(("@", "$")) else None
+    literal = _literal(found["literal"]) if operator and other is None else None
 
     def step(value: Any) -> Iterator[Any]:
         for item in value if isinstance(value, list) else ():
@@ -85,8 +87,9 @@ def _filter(text: str) -> Step:
                 if here:
                     yield item
                 continue
+            there = other.find(item) if other is not None else [literal]
             try:
-                is_wanted = bool(here) and _OPERATORS[operator](here[0], literal)
+                is_wanted = bool(here and there) and _OPERATORS[operator](here[0], there[0])
             except TypeError:
                 continue  # values of two types have no order
             if is_wanted:
@@ -122,6 +125,8 @@ def _bracket(text: str) -> Step:
     parts = [part.strip() for part in text.split(",")]
     if all(len(part) >= 2 and part[0] == part[-1] and part[0] in "'\"" for part in parts):
         return _union([_member(part[1:-1]) for part in parts])
+    if len(parts) > 1 and all(part and part[0] not in "'\"?" for part in parts):
+        return _union([_bracket(part) for part in parts])
     raise PathError(f"invalid array index {text}")
 
 
@@ -132,9 +137,10 @@ class Path:
         """Compile `text`, which starts with a dot or a bracket (a leading `$` is allowed)."""
         self.text = text
         self._steps: list[Step] = []
+        self._asked: dict[int, str | int] = {}  # by step: the one name or index it asks for
         if text.count("..") > 1:
             raise PathError(f"more than one recursive descent in {text!r}")  # what they find multiplies
-        rest = "" if text in {"$", "."} else text.removeprefix("$")
+        rest = "" if text in {"$", "@", "."} else text.removeprefix("$").removeprefix("@")
         while rest:
             if rest.startswith(".."):
                 self._steps.append(_descendants)
@@ -143,7 +149,10 @@ class Path:
                 rest = self._dotted(rest[1:])
             elif rest.startswith("["):
                 stop = _closing(rest)
-                self._steps.append(_bracket(rest[1:stop].strip()))
+                inner = rest[1:stop].strip()
+                if _INDEX.match(inner):
+                    self._asked[len(self._steps)] = int(inner)
+                self._steps.append(_bracket(inner))
                 rest = rest[stop + 1 :]
             else:
                 raise PathError(f"unexpected {rest[:20]!r} in {text!r}")
@@ -154,14 +163,30 @@ class Path:
         found = _NAME.match(rest)
         if found is None:
             raise PathError(f"a name is missing in {self.text!r}")
-        name = found[0]
-        self._steps.append(_everything if name == "*" else _member(re.sub(r"\\(.)", r"\1", name)))
+        name = re.sub(r"\\(.)", r"\1", found[0])
+        if found[0] != "*":
+            self._asked[len(self._steps)] = name
+        self._steps.append(_everything if found[0] == "*" else _member(name))
         return rest[found.end() :]
 
     def find(self, value: Any) -> list[Any]:
         """Return all that the path finds in `value`, in order; nothing found is no error."""
         found = [value]
         for step in self._steps:
+            found = [inner for item in found for inner in step(item)]
+        return found
+
+    def search(self, value: Any, *, is_missing_allowed: bool = True) -> list[Any]:
+        """Return what `find` does, as strictly as kubectl prints: PathError for an index beyond a list, and for an
+        absent member unless `is_missing_allowed`."""
+        found = [value]
+        for number, step in enumerate(self._steps):
+            asked = self._asked.get(number)
+            for item in found:
+                if isinstance(asked, int) and isinstance(item, list) and not -len(item) <= asked < len(item):
+                    raise PathError(f"array index out of bounds: index {asked}, length {len(item)}")
+                if isinstance(asked, str) and not is_missing_allowed and not (isinstance(item, dict) and asked in item):
+                    raise PathError(f"{asked} is not found")
             found = [inner for item in found for inner in step(item)]
         return found
 
