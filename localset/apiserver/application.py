@@ -5,32 +5,17 @@ kind in `apis/resources.py` is served without a line here. NB: whatever is added
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import cache
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from localset.apis.metrics import METRICS
-from localset.apiserver import (
-    bodies,
-    control,
-    discovery,
-    health,
-    logs,
-    metrics,
-    objects,
-    portforward,
-    proxy,
-    responses,
-    reviews,
-    sessions,
-    subresources,
-)
+from localset.apiserver import bodies, control, handlers, health, responses
 from localset.apiserver.authentication import TOKENS
 from localset.apiserver.guard import add_headers, guard
-from localset.apiserver.house import HOUSE, DaemonControl, House
+from localset.apiserver.house import DOCUMENTS, HOUSE, DaemonControl, House
 from localset.apiserver.listener import CONNECTIONS, Connections
-from localset.apiserver.openapi import serving as openapi
-from localset.apiserver.openapi.documents import Documents
-from localset.apiserver.routes import Match, RouteTable
+from localset.apiserver.routes import RouteTable
 from localset.apiserver.tokens import Tokens
 from localset.base.clock import Clock
 from localset.base.frozen import frozen
@@ -39,14 +24,8 @@ from localset.client.streams import PodStreams
 from localset.machinery.errors import method_not_allowed
 from localset.registry.registry import Registry
 
-_STREAMS: dict[str, Callable[[web.Request, Match], Awaitable[web.StreamResponse]]] = {
-    "log": logs.log,
-    "exec": sessions.session,
-    "attach": sessions.session,
-    "portforward": portforward.port_forward,
-    "proxy": proxy.proxy,
-}
-_OBJECT_SUBRESOURCES = {"status", "finalize"}
+if TYPE_CHECKING:
+    from localset.apiserver.openapi.documents import Documents
 
 
 def make_application(
@@ -69,7 +48,14 @@ def make_application(
         tasks=Tasks("apiserver"),
     )
     application[HOUSE] = house
-    application[openapi.DOCUMENTS] = Documents(house.routes, health.version_info()["gitVersion"], clock)
+
+    @cache
+    def documents() -> "Documents":
+        from localset.apiserver.openapi.documents import Documents
+
+        return Documents(house.routes, health.GIT_VERSION, clock)
+
+    application[DOCUMENTS] = lambda: documents()  # noqa: PLW0108 - a cache is no plain function to type checkers
 
     async def end_streams(_: web.Application) -> None:
         house.open_streams.end()
@@ -90,7 +76,7 @@ async def dispatch(request: web.Request) -> web.StreamResponse:
     raw_path = request.rel_url.raw_path
     match = request.app[HOUSE].routes.match(raw_path)
     if match is not None:
-        return await _dispatch_resource(request, match)
+        return await handlers.answer(request, match)
     if "//" in raw_path:
         return await responses.answer(request, {"paths": _paths(request)}, status=404)
     fixed = _fixed_route(raw_path.rstrip("/") or "/")
@@ -99,21 +85,6 @@ async def dispatch(request: web.Request) -> web.StreamResponse:
     if request.method not in fixed.methods:
         raise method_not_allowed()
     return await fixed.handler(request)
-
-
-async def _dispatch_resource(request: web.Request, match: Match) -> web.StreamResponse:
-    if request.method not in match.methods:
-        raise method_not_allowed()
-    if match.resource.name in reviews.NAMES:
-        return await reviews.create(request, match)
-    if match.resource in METRICS:
-        return await objects.run(request, match, metrics.read)
-    if match.subresource in _STREAMS:
-        return await _STREAMS[match.subresource](request, match)
-    if match.subresource in subresources.HANDLERS:
-        return await objects.run(request, match, subresources.HANDLERS[match.subresource])
-    handlers = objects.ITEM if match.name and not match.is_legacy_watch else objects.COLLECTION
-    return await objects.run(request, match, handlers[request.method])
 
 
 def _fixed_route(path: str) -> "FixedRoute | None":
@@ -159,9 +130,7 @@ async def _unknown(request: web.Request, raw_path: str) -> web.StreamResponse:
         raise responses.unknown_resource()
     if request.method != "GET":
         raise method_not_allowed()
-    if rest:
-        return await discovery.one_version(request, group, rest[0])
-    return await discovery.one_group(request, group)
+    return await handlers.one_group(request, group, rest[0] if rest else "")
 
 
 @frozen
@@ -177,12 +146,12 @@ class FixedRoute:
 
 FIXED_ROUTES: tuple[FixedRoute, ...] = (
     FixedRoute("/", _root, is_listed=False),
-    FixedRoute("/api", discovery.core),
-    FixedRoute("/apis", discovery.groups),
+    FixedRoute("/api", handlers.core_versions),
+    FixedRoute("/apis", handlers.groups),
     FixedRoute("/version", health.version),
-    FixedRoute(openapi.V2, openapi.v2),
-    FixedRoute(openapi.V3, openapi.v3, is_tree=True),
-    FixedRoute(openapi.V2_OF_OLD_CLIENTS, openapi.v2_protobuf, is_listed=False),
+    FixedRoute("/openapi/v2", handlers.openapi_v2),
+    FixedRoute("/openapi/v3", handlers.openapi_v3, is_tree=True),
+    FixedRoute("/swagger-2.0.0.pb-v1", handlers.openapi_v2_protobuf, is_listed=False),
     FixedRoute("/healthz", _health, is_tree=True),
     FixedRoute("/livez", _health, is_tree=True),
     FixedRoute("/readyz", _health, is_tree=True),

@@ -4,8 +4,9 @@ Made once by `application`; handlers find it under `request.app[HOUSE]`.
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from aiohttp import web
 
@@ -14,6 +15,9 @@ from localset.base.clock import Clock
 from localset.base.tasks import Tasks
 from localset.client.streams import PodStreams
 from localset.registry.registry import Registry
+
+if TYPE_CHECKING:
+    from localset.apiserver.openapi.documents import Documents
 
 
 class DaemonControl(Protocol):
@@ -83,3 +87,5 @@ class House:
 
 
 HOUSE: web.AppKey[House] = web.AppKey("house", House)
+DOCUMENTS: web.AppKey[Callable[[], "Documents"]] = web.AppKey("openapi_documents")
+"""Gives the OpenAPI documents, which are read only when somebody asks for them."""

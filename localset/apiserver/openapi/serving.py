@@ -12,14 +12,11 @@ from datetime import timedelta
 from aiohttp import web
 
 from localset.apiserver import responses
-from localset.apiserver.house import HOUSE
+from localset.apiserver.house import DOCUMENTS, HOUSE
 from localset.apiserver.negotiation import JSON, parse_media_type
-from localset.apiserver.openapi.documents import V2_JSON, V2_PROTOBUF, Documents, v3_names
+from localset.apiserver.openapi.documents import V2_JSON, V2_PROTOBUF, v3_names
 
-V2 = "/openapi/v2"
 V3 = "/openapi/v3"
-V2_OF_OLD_CLIENTS = "/swagger-2.0.0.pb-v1"
-DOCUMENTS: web.AppKey[Documents] = web.AppKey("openapi_documents", Documents)
 _PROTOBUF = "application/com.github.proto-openapi.spec.v2"
 PROTOBUF_TYPES = frozenset({f"{_PROTOBUF}@v1.0+protobuf", f"{_PROTOBUF}.v1.0+protobuf"})
 _JSON_TYPES = frozenset({JSON, "application/*", "*/*"})
@@ -65,7 +62,7 @@ async def v3(request: web.Request) -> web.StreamResponse:
     """Answer with the index of the v3 documents, or with one of them."""
     if not _chosen(request, with_protobuf=False):
         return _not_acceptable()
-    documents = request.app[DOCUMENTS]
+    documents = request.app[DOCUMENTS]()
     hashes = documents.hashes()
     name = request.path.removeprefix(V3).strip("/")
     if not name:
@@ -85,7 +82,7 @@ async def v3(request: web.Request) -> web.StreamResponse:
 
 
 async def _document(request: web.Request, name: str, media_type: str, headers: dict[str, str]) -> web.Response:
-    documents = request.app[DOCUMENTS]
+    documents = request.app[DOCUMENTS]()
     tag = documents.hashes()[name]
     changed = email.utils.format_datetime(documents.changed, usegmt=True)
     headers = {**headers, "ETag": f'"{tag}"', "Last-Modified": changed, "Vary": "Accept"}
