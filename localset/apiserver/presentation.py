@@ -37,7 +37,8 @@ def show_object(resource: Resource, obj: Object, form: Answer, now: datetime, in
     if not form.form or obj.get("kind") != resource.kind:
         return obj
     if form.form == "Table":
-        metadata = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
+        version = obj["metadata"].get("resourceVersion")  # a dry run has none
+        metadata = {"resourceVersion": version} if version else {}
         printer = printer_of(resource, obj["apiVersion"])
         return table(resource.name, [obj], metadata, now, include=include, version=form.version, printer=printer)
     return partial_metadata(obj, form.version)

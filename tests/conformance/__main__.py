@@ -73,7 +73,7 @@ async def main(arguments: argparse.Namespace) -> int:
             elif arguments.verbose is not None and outcome.record.id.startswith(arguments.verbose):
                 show(outcome, left[outcome.record.id])
     for explanation in explanations:
-        if not explanation.uses and applies_to(explanation, seen):
+        if not arguments.files and not explanation.uses and applies_to(explanation, seen):
             print(f"explains nothing any more: {explanation.source} ({explanation.why})")
             failed = True
     return int(failed)

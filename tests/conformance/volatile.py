@@ -132,6 +132,7 @@ RACING = (
     (re.compile(r"crud/event(-new)?/list"), re.compile(r"\.(items|rows): ")),
     (re.compile(r"crud/(statefulset|pdb)/"), re.compile(r"\.metadata\.resourceVersion |.*\.status\.")),
     (re.compile(r"dryrun/scale"), re.compile(r"\.status\.replicas: ")),
+    (re.compile(r"tables/controllerrevisions"), re.compile(r"\.rows\[\d\]\.(object\.metadata\.name|cells): ")),
     (re.compile(r"statefulset/scale/put"), re.compile(r"\.metadata\.uid \(equal|\.status\.replicas: ")),
     (re.compile(r"crud/service-loadbalancer/list-table"), re.compile(r"\.rows\[0\]\.cells: ")),
     (re.compile(r"crud/namespace/get-after-delete"), re.compile(r"(status|body): ")),
