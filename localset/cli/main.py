@@ -29,14 +29,20 @@ _COMMANDS = {
     "kubectl": ("localset.cli.kubectl", "kubectl", "Run your kubectl against this daemon"),
     "logs": ("localset.cli.logs", "logs", "Print the output of a container or of a whole set"),
     "ns": ("localset.cli.namespace", "ns", "Show or remember the namespace that commands use"),
+    "open": ("localset.cli.open", "open_", "Show what to type to connect to a set"),
     "port-forward": ("localset.cli.portforward", "port_forward", "Forward ports of this machine to a Pod"),
+    "reset": ("localset.cli.reset", "reset", "Give one ordinal fresh volumes; asks first"),
+    "restart": ("localset.cli.lifecycle", "restart", "Run a set or one ordinal anew; data stays"),
     "run": ("localset.cli.run", "run", "Run a Pod, attached when asked"),
     "scale": ("localset.cli.scale", "scale", "Set the number of replicas"),
+    "start": ("localset.cli.lifecycle", "start", "Bring a stopped set or ordinal back"),
     "status": ("localset.cli.status", "status", "Show the daemon and every set"),
+    "stop": ("localset.cli.lifecycle", "stop", "End a set's Pods, or its first or last; data stays"),
     "top": ("localset.cli.top", "top", "Show what Pods and Nodes use"),
     "uncordon": ("localset.cli.nodes", "uncordon", "Let new Pods come to a Node again"),
     "up": ("localset.cli.up", "up", "Start the daemon"),
     "version": ("localset.cli.version", "version", "Print the versions of client and daemon"),
+    "watch": ("localset.cli.watch", "watch", "Show every set live"),
 }
 _PLAIN = "main"
 """The attribute that is a plain function instead of a click command."""

@@ -65,9 +65,10 @@ def is_coloured(stream: Any = None) -> bool:
     return bool(stream.isatty()) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-def paint(text: str, code: str, stream: Any = None) -> str:
-    """Return `text` in an SGR colour when colours are wanted."""
-    return f"\x1b[{code}m{text}\x1b[0m" if is_coloured(stream) else text
+def put_painted(*parts: tuple[str, str]) -> None:
+    """Print a line of (text, SGR colour or empty); each text is cleaned before it gets its colour."""
+    has_colours = is_coloured()
+    print("".join(f"\x1b[{c}m{clean(t)}\x1b[0m" if c and has_colours else clean(t) for t, c in parts), flush=True)
 
 
 def print_rows(
