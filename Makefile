@@ -4,7 +4,7 @@ SHELL := /bin/sh
 BIN := .venv/bin
 LOCALSET := $(BIN)/localset
 
-.PHONY: help setup run down test test-all check conformance bench clean
+.PHONY: help setup run down test test-all check conformance bench fuzz clean
 
 help:  ## Print these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 20
@@ -40,6 +40,9 @@ bench: setup  ## Print figures for start, memory, idle and the ensemble
 
 conformance: setup  ## Replay the recorded exchanges with a real API server and count the differences (3 minutes)
 	$(BIN)/python -m tests.conformance
+
+fuzz: setup  ## Send 20,000 hostile requests at a daemon of its own (half an hour)
+	$(BIN)/python -m tests.fuzz.api_fuzz
 
 clean:  ## Remove .venv and caches (never var/: it holds your volumes)
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

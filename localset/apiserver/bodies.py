@@ -167,6 +167,6 @@ async def read_delete_options(request: web.Request) -> dict[str, Any] | None:
         return {}
     if not isinstance(value, dict):
         raise bad_request("DeleteOptions must be an object")
-    if value.get("kind") not in {None, "", "DeleteOptions"}:
+    if value.get("kind") not in (None, "", "DeleteOptions"):  # a tuple: it may be any JSON value
         raise bad_request(f"{value['kind']} cannot be handled as DeleteOptions")
     return value

@@ -15,10 +15,12 @@ import struct
 from pathlib import Path
 
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
 
 from localset.base.tasks import Tasks
 
 log = logging.getLogger(__name__)
+http_log = logging.getLogger(f"{__name__}.http")
 
 MAX_CONNECTIONS = 256
 FIRST_REQUEST_SECONDS = 15.0
@@ -60,6 +62,18 @@ class Connections:
 
 
 CONNECTIONS: web.AppKey[Connections] = web.AppKey("connections", Connections)
+
+
+def _is_ours_to_tell(record: logging.LogRecord) -> bool:
+    """Keep what is no HTTP out of the log: it is the peer's fault, and anybody can send it without end."""
+    error = record.exc_info[1] if record.exc_info else None
+    if not isinstance(error, HttpProcessingError):
+        return True
+    log.debug("a request could not be read: %s", type(error).__name__)
+    return False
+
+
+http_log.addFilter(_is_ours_to_tell)
 
 
 def count_connections(server: web.Server, *, is_tls: bool) -> int:
@@ -118,6 +132,7 @@ class UnixListener:
             shutdown_timeout=SHUTDOWN_SECONDS,
             lingering_time=2.0,
             access_log=None,
+            logger=http_log,
         )
         self._server: asyncio.Server | None = None
 

@@ -168,9 +168,30 @@ def write_options(query: Query, dry_run: list[str], user_agent: str, kind: str) 
     )
 
 
+_DELETE_OPTIONS: dict[str, type] = {
+    "propagationPolicy": str,
+    "orphanDependents": bool,
+    "gracePeriodSeconds": int,
+    "preconditions": dict,
+    "dryRun": list,
+}
+_PRECONDITIONS: dict[str, type] = {"uid": str, "resourceVersion": str}
+_SAID = {str: "a text", bool: "true or false", int: "a whole number", dict: "an object", list: "a list"}
+
+
+def _check_types(kind: str, given: Mapping[str, Any], types: Mapping[str, type]) -> None:
+    """Refuse a field of another JSON type: 400. Null is absent; integers have 64 bits."""
+    for key, wanted in types.items():
+        value = given.get(key)
+        is_wrong = value is not None and type(value) is not wanted
+        if is_wrong or (wanted is int and value is not None and not -(2**63) <= value < 2**63):
+            raise bad_request(f"{kind}: {key} must be {_SAID[wanted]}")
+
+
 def delete_options(body: dict[str, Any] | None, query: Query, dry_run: list[str]) -> DeleteOptions:
     """Return the options of a DELETE; the query counts only when there is no body."""
     given = body if body is not None else _from_query(query, dry_run)
+    _check_types("DeleteOptions", given, _DELETE_OPTIONS)
     policy = given.get("propagationPolicy")
     orphan = given.get("orphanDependents")
     causes = []
@@ -179,18 +200,14 @@ def delete_options(body: dict[str, Any] | None, query: Query, dry_run: list[str]
         causes.append(bad_value("propagationPolicy", policy, why))
     elif policy is not None and policy not in {p.value for p in Propagation}:
         causes.append(not_supported("propagationPolicy", policy, ["Foreground", "Background", "Orphan", "nil"]))
-    grace = given.get("gracePeriodSeconds")
-    if grace is not None and (not isinstance(grace, int) or isinstance(grace, bool)):
-        raise bad_request("DeleteOptions: gracePeriodSeconds must be an integer")
     raise_if("DeleteOptions", META_GROUP, "", causes)
     if policy is None and orphan is not None:
         policy = "Orphan" if orphan else "Background"
     preconditions = given.get("preconditions") or {}
+    _check_types("DeleteOptions", preconditions, _PRECONDITIONS)
     dry = given.get("dryRun") or []
-    if not isinstance(preconditions, dict) or not isinstance(dry, list):
-        raise bad_request("DeleteOptions: preconditions must be an object and dryRun a list")
     return DeleteOptions(
-        grace_period_seconds=grace,
+        grace_period_seconds=given.get("gracePeriodSeconds"),
         propagation=Propagation(policy) if policy else None,
         uid=preconditions.get("uid"),
         resource_version=preconditions.get("resourceVersion"),

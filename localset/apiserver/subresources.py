@@ -72,10 +72,10 @@ async def eviction(request: web.Request, match: Match) -> web.StreamResponse:
     if not isinstance(value, dict):
         raise bad_request("an Eviction must be an object")
     kind, api_version = value.get("kind") or "Eviction", value.get("apiVersion") or "policy/v1"
-    if kind != "Eviction" or api_version not in {"policy/v1", "policy/v1beta1"}:
+    if kind != "Eviction" or api_version not in ("policy/v1", "policy/v1beta1"):
         raise bad_request(f"{kind} in version {api_version} cannot be handled as an Eviction")
     objects.check_metadata(value)
-    if (value.get("metadata") or {}).get("name") not in {None, "", match.name}:
+    if (value.get("metadata") or {}).get("name") not in (None, "", match.name):
         raise bad_request("name in URL does not match name in Eviction object")
     given = value.get("deleteOptions") or {}
     options = delete_options({"dryRun": request.query.getall("dryRun", []), **given}, {}, [])
@@ -89,7 +89,7 @@ async def token(request: web.Request, match: Match) -> web.StreamResponse:
     options = objects.options_of(request)
     obj, warnings = await _read(request, "authentication.k8s.io", "v1", "TokenRequest")
     objects.check_metadata(obj)
-    if (obj.get("metadata") or {}).get("name") not in {None, "", match.name}:
+    if (obj.get("metadata") or {}).get("name") not in (None, "", match.name):
         raise bad_request("name in URL does not match name in TokenRequest object")
     objects.check_namespace(obj, match.namespace)
     issuer = request.app.get(TOKENS)
