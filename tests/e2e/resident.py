@@ -3,6 +3,7 @@
 For the tests of every command: texts are compared with what kubectl prints before a real cluster.
 """
 
+import json
 import re
 import select
 import subprocess
@@ -11,9 +12,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.house import House
 from tests.e2e.kubectls import OLD, Kubectl, find_kubectl, newest_kubectl
 
+BEFORE = [pytest.param(minor, marks=pytest.mark.slow) for minor in (OLD, "1.28")]
+"""Older kubectls: how they read OpenAPI, what bodies they send and how they stream has changed since."""
 AGE = re.compile(r"\b(\d+[smhdy])+\b")
 WEB = """
 apiVersion: v1
@@ -53,8 +58,12 @@ class Resident(Kubectl):
         config = home / "kubeconfig"
         config.write_bytes((house.data / "kubeconfig").read_bytes())
         super().__init__(program, home, config)
-        self.house, self.is_old = house, minor == OLD
-        self.namespace = "old" if self.is_old else "new"
+        self.house = house
+        client = json.loads(self.quiet("version", "--client", "-o", "json"))["clientVersion"]
+        self.number = int(client["minor"].rstrip("+"))
+        """The minor version."""
+        self.is_old = minor == OLD
+        self.namespace = f"kubectl-{minor.replace('.', '-')}"
         self.quiet("create", "namespace", self.namespace)
         self.quiet("config", "set-context", "--current", f"--namespace={self.namespace}")
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.kubectls import OLD
-from tests.e2e.resident import WEB, Resident
+from tests.e2e.resident import BEFORE, WEB, Resident
 
 LIVING = "{.metadata.name}={.status.phase} "
 
 
-@pytest.fixture(scope="module", params=[OLD, "newest"])
+@pytest.fixture(scope="module", params=[OLD, *BEFORE[1:], "newest"])
 def kubectl(resident: Callable[[str], Resident], request: pytest.FixtureRequest) -> Resident:
     """A kubectl that finds `web` with two ready replicas."""
     given = resident(request.param)

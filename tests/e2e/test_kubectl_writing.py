@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.e2e.kubectls import OLD
-from tests.e2e.resident import WEB, Resident
+from tests.e2e.resident import BEFORE, WEB, Resident
 
 CHART = Path(__file__).parent / "manifests" / "chart.yaml"
 STILL = WEB.replace("replicas: 2", "replicas: 0").replace("web", "still").replace("still-", "web-")
@@ -45,7 +44,7 @@ INSTEAD = (
 FILE = ("-f", "-")
 
 
-@pytest.fixture(scope="module", params=[OLD, "newest"])
+@pytest.fixture(scope="module", params=[*BEFORE, "newest"])
 def kubectl(resident: Callable[[str], Resident], request: pytest.FixtureRequest) -> Iterator[Resident]:
     given = resident(request.param)
     given.quiet("apply", *FILE, stdin=STILL)
@@ -298,14 +297,18 @@ def test_delete_takes_files_names_labels_and_paths(kubectl: Resident, tmp_path: 
     assert json.loads(kubectl.quiet("delete", "--raw", f"{path}/raw"))["status"] == "Success"
 
 
-def test_a_rendered_chart_applies_with_one_warning_for_each_kind_without_effect(kubectl: Resident) -> None:
+def test_a_rendered_chart_applies_but_for_what_runs_nothing_here_and_warns_of_what_has_no_effect(
+    kubectl: Resident,
+) -> None:
     chart = CHART.read_text().replace("NAMESPACE", kubectl.namespace)
-    applied = kubectl.run("apply", *FILE, stdin=chart)
-    assert applied.returncode == 0, applied.stderr
+    applied = kubectl.run("apply", *FILE, stdin=f"{chart}---{DEPLOYMENT}")
+    assert applied.returncode == 1
     assert [line.rpartition(" ")[2] for line in applied.stdout.splitlines()] == ["created"] * 13
     kinds = re.findall(r"Warning: (\w+): no effect here: \S.*\n", applied.stderr)
     assert kinds == ["NetworkPolicy", "Role", "RoleBinding", "HorizontalPodAutoscaler", "Ingress", "PriorityClass"]
-    assert applied.stderr.count("\n") == len(kinds)
+    *_, last = applied.stderr.splitlines()
+    assert last == f'The Deployment "web" is invalid: {INSTEAD}'
+    assert applied.stderr.count("\n") == len(kinds) + 1
     kubectl.quiet("rollout", "status", "sts/release-store", "--timeout=30s")
     again = kubectl.quiet("apply", *FILE, stdin=chart)
     assert "created" not in again
