@@ -14,7 +14,16 @@ import pytest
 from tests.e2e.house import House
 from tests.e2e.resident import Resident
 
-USER = "localset-test"
+# Each worker of pytest-xdist has its own user: one may still use what another is done with.
+USER = "localset-test" + os.environ.get("PYTEST_XDIST_WORKER", "")
+FREE = {"house", "make_house"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep tests that share a house in one worker; those that make their own may run anywhere."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent and not FREE & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.xdist_group(item.path.name))
 
 
 @pytest.fixture(scope="session")

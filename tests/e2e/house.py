@@ -153,7 +153,8 @@ class House:
     def down(self) -> None:
         """End everything and check that nothing is left."""
         self.run("down", "--timeout", "30")
-        assert self.leftovers() == []
+        found = self.leftovers()
+        assert not found, found
 
     def leftovers(self) -> list[str]:
         """Return what must not be there after `down`: processes, mounts, sockets."""
