@@ -80,10 +80,10 @@ def test_a_pattern_that_python_would_never_finish_takes_no_time() -> None:
 def test_what_would_cost_too_much_is_told_and_bounded() -> None:
     with pytest.raises(PatternError):
         Pattern("((a{1,1000}){1,1000}){1,1000}")
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(TooExpensiveError):
         Pattern("(a|b)*a(a|b){900}c").is_found_in("".join(random.Random(1).choices("ab", k=20_000)))
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
 
 
 POD = {
