@@ -8,6 +8,7 @@ change nothing but displayed times).
 import asyncio
 import time
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Protocol
 
 
@@ -97,7 +98,12 @@ class ManualClock:
 
 def rfc3339(moment: datetime) -> str:
     """Return `moment` as Kubernetes writes metav1.Time: UTC, whole seconds, `Z`."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _whole_seconds(moment.astimezone(UTC).replace(microsecond=0))
+
+
+@lru_cache(maxsize=16)  # an object holds the same second half a dozen times, and so do those made with it
+def _whole_seconds(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def rfc3339_micro(moment: datetime) -> str:

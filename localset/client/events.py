@@ -8,8 +8,8 @@ An event that cannot be written is dropped with a log line: events never hold up
 
 import asyncio
 import logging
-from collections import OrderedDict, deque
-from typing import NamedTuple, TypeVar
+from collections import deque
+from typing import TypeVar
 
 from localset.base.clock import Clock, rfc3339
 from localset.base.tasks import Tasks
@@ -31,16 +31,8 @@ _Value = TypeVar("_Value")
 _Key = int  # the hash of what makes events alike: thousands are remembered, and a collision only merges two of them
 
 
-class _Similar(NamedTuple):
-    """Events that differ only in their message: since when (monotonic seconds), the hashes of which messages."""
-
-    since: float
-    messages: tuple[int, ...] = ()
-
-
-class _Bucket(NamedTuple):
-    tokens: float
-    at: float
+_Similar = tuple[float, ...]
+"""Events that differ only in their message: since when (monotonic seconds), then the hashes of which messages."""
 
 
 class EventRecorder:
@@ -53,9 +45,10 @@ class EventRecorder:
         self._component = component
         self._host = host
         self._queue: deque[Object] = deque()
-        self._written: OrderedDict[_Key, tuple[str, str, int]] = OrderedDict()
-        self._similar: OrderedDict[_Key, _Similar] = OrderedDict()
-        self._buckets: OrderedDict[_Key, _Bucket] = OrderedDict()
+        # Plain dicts in order of use: half of an OrderedDict's size, and there is an entry for each of a Pod's events.
+        self._written: dict[_Key, tuple[str, str, int]] = {}
+        self._similar: dict[_Key, _Similar] = {}
+        self._full_at: dict[_Key, float] = {}
         self._serial = 0
         self._wakeup = asyncio.Event()
         self._idle = asyncio.Event()
@@ -102,22 +95,22 @@ class EventRecorder:
 
     def _combine(self, key: _Key, message: str) -> tuple[str, bool]:
         now = self._clock.monotonic()
-        similar = self._similar.get(key)
-        if similar is None or now - similar.since > SIMILAR_WINDOW_SECONDS:
-            similar = _Similar(now)
-        if len(similar.messages) <= SIMILAR_LIMIT and hash(message) not in similar.messages:
-            similar = similar._replace(messages=(*similar.messages, hash(message)))
-        _remember(self._similar, key, similar)
-        if len(similar.messages) <= SIMILAR_LIMIT:
+        since, *messages = self._similar.get(key) or (now,)
+        if now - since > SIMILAR_WINDOW_SECONDS:
+            since, messages = now, []
+        if len(messages) <= SIMILAR_LIMIT and hash(message) not in messages:
+            messages.append(hash(message))
+        _remember(self._similar, key, (since, *messages))
+        if len(messages) <= SIMILAR_LIMIT:
             return message, False
         return f"(combined from similar events): {message}", True
 
     def _has_token(self, key: _Key) -> bool:
+        """Take one of BURST tokens, each of which comes back after REFILL_SECONDS; kept is when all will be there."""
         now = self._clock.monotonic()
-        bucket = self._buckets.get(key, _Bucket(BURST, now))
-        tokens = min(BURST, bucket.tokens + (now - bucket.at) / REFILL_SECONDS)
-        has_one = tokens >= 1
-        _remember(self._buckets, key, _Bucket(tokens - has_one, now))
+        full_at = max(self._full_at.get(key, now), now)
+        has_one = full_at - now <= (BURST - 1) * REFILL_SECONDS
+        _remember(self._full_at, key, full_at + REFILL_SECONDS if has_one else full_at)
         return has_one
 
     async def _write_all(self) -> None:
@@ -177,8 +170,8 @@ class EventRecorder:
         }
 
 
-def _remember(cache: OrderedDict[_Key, _Value], key: _Key, value: _Value) -> None:
+def _remember(cache: dict[_Key, _Value], key: _Key, value: _Value) -> None:
+    cache.pop(key, None)
     cache[key] = value
-    cache.move_to_end(key)
     while len(cache) > MAX_CACHED:
-        cache.popitem(last=False)
+        del cache[next(iter(cache))]

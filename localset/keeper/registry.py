@@ -16,7 +16,7 @@ from collections.abc import Callable
 from localset.keeper import child, linux, processes, streams
 from localset.keeper.journal import Fields, Journal
 from localset.keeper.loop import Loop, failpoint, say
-from localset.keeper.record import Answer, Record
+from localset.keeper.record import Answer, Record, packed
 from localset.keeper.transitions import Action, Event, State, step
 
 DRAIN_SECONDS = 2.0
@@ -52,7 +52,7 @@ class Registry:
             else:
                 answer(known.report())
             return
-        fields: Fields = {"spec": spec, "state": State.INTENDED, "boot": self.boot}
+        fields: Fields = {"spec": packed(spec), "state": State.INTENDED, "boot": self.boot}
         self.journal.write(run_id, fields)
         failpoint("after-intent")
         record = Record(run_id, dict(fields))
@@ -69,8 +69,8 @@ class Registry:
         report_read, report_write = os.pipe()
         parts = child.Parts(report_write, standard, gate=gate_read, is_terminal=is_terminal)
         parts.limits, parts.privileged = self.limits, self.privileged
-        spec = dict(record.spec)
-        spec["environment"] = {**spec["environment"], processes.RUN_ID: record.run_id}
+        spec = record.spec
+        spec["environment"][processes.RUN_ID] = record.run_id
         pid = os.fork()
         if pid == 0:
             child.run(spec, parts)
@@ -339,6 +339,8 @@ class Registry:
         """Take up what a former keeper left: by identity, never by pid alone."""
         for run_id, fields in list(self.journal.records.items()):
             if run_id != DAEMON_KEY:
+                if not isinstance(fields["spec"], str):
+                    fields["spec"] = packed(fields["spec"])  # written by a keeper of an older version
                 self.records[run_id] = Record(run_id, dict(fields))
         streams.remove_strays({run_id.replace("/", "_") for run_id in self.records})
         unfinished = self.live()

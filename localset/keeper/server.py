@@ -84,10 +84,10 @@ class Connection:
     def _do_subscribe(self, _message: Fields, answer: Callable[..., None]) -> None:
         if self._event not in self._registry.subscribers:
             self._registry.subscribers.append(self._event)
-        answer([record.report() for record in self._registry.records.values()])
+        answer([record.whole_report() for record in self._registry.records.values()])
 
     def _do_list(self, _message: Fields, answer: Callable[..., None]) -> None:
-        answer([record.report() for record in self._registry.records.values()])
+        answer([record.whole_report() for record in self._registry.records.values()])
 
     def _do_spawn(self, message: Fields, answer: Callable[..., None]) -> None:
         self._registry.spawn(message["spec"], answer)

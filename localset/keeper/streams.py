@@ -8,6 +8,7 @@ side is a descriptor only, and the program gets SIGHUP (docs: `tty: true`).
 import contextlib
 import os
 
+from localset.keeper.journal import Fields
 from localset.keeper.logs import LogFile, Pump
 from localset.keeper.loop import Loop
 from localset.keeper.record import Record
@@ -19,25 +20,26 @@ def _path(run_id: str, name: str) -> str:
     return os.path.join(DIRECTORY, f"{run_id.replace('/', '_')}.{name}")
 
 
-def _names(record: Record) -> list[str]:
-    return ["out", "err", *(["in"] if record.spec.get("stdin") else [])]
+def _names(*, stdin: bool) -> list[str]:
+    return ["out", "err", *(["in"] if stdin else [])]
 
 
 def open_for_start(loop: Loop, record: Record) -> tuple[tuple[int, int, int], bool]:
     """Make the streams; return the child's three descriptors and whether they are a terminal. Starts the pumps."""
     os.makedirs(DIRECTORY, mode=0o700, exist_ok=True)
-    is_awaited = bool(record.spec.get("stdin_once"))
-    if record.spec.get("tty"):
+    spec = record.spec
+    is_awaited = bool(spec.get("stdin_once"))
+    if spec.get("tty"):
         master, slave = os.openpty()
         os.set_blocking(master, False)
-        user = record.spec.get("user")
+        user = spec.get("user")
         if user is not None and os.geteuid() == 0:
             os.fchown(slave, user, -1)
         record.terminal = master
-        record.log = LogFile(record.spec["log_path"])
+        record.log = LogFile(spec["log_path"])
         record.pumps = [Pump(loop, os.dup(master), record.log, 1, is_terminal=True, is_awaited=is_awaited)]
         return (slave, slave, slave), True
-    for name in _names(record):
+    for name in _names(stdin=bool(spec.get("stdin"))):
         path = _path(record.run_id, name)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
@@ -45,31 +47,36 @@ def open_for_start(loop: Loop, record: Record) -> tuple[tuple[int, int, int], bo
         # The program may open /dev/stdout again as whatever user it has become; the directory is 0700.
         os.chmod(path, 0o666)  # noqa: S103
     out, err = (os.open(_path(record.run_id, name), os.O_RDWR | os.O_CLOEXEC) for name in ("out", "err"))
-    if record.spec.get("stdin"):
+    if spec.get("stdin"):
         path = _path(record.run_id, "in")
         stdin = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        if record.spec.get("stdin_once"):
+        if spec.get("stdin_once"):
             record.stdin = stdin  # ours alone: once it is closed, the program has read its stdin to the end
             stdin = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     else:
         stdin = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-    open_again(loop, record, is_awaited=is_awaited)
+    _start_pumps(loop, record, spec, is_awaited=is_awaited)
     return (stdin, out, err), False
 
 
-def open_again(loop: Loop, record: Record, *, is_awaited: bool = False) -> None:
+def open_again(loop: Loop, record: Record) -> None:
     """Start the pumps on the FIFOs that are on disk; a terminal has none."""
-    if record.spec.get("tty"):
+    spec = record.spec
+    if spec.get("tty"):
         return
-    if record.stdin < 0 and record.spec.get("stdin_once") and not record.fields.get("stdin_ended"):
+    if record.stdin < 0 and spec.get("stdin_once") and not record.fields.get("stdin_ended"):
         with contextlib.suppress(OSError):
             record.stdin = os.open(_path(record.run_id, "in"), os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    _start_pumps(loop, record, spec)
+
+
+def _start_pumps(loop: Loop, record: Record, spec: Fields, *, is_awaited: bool = False) -> None:
     for number, name in ((1, "out"), (2, "err")):
         try:
             descriptor = os.open(_path(record.run_id, name), os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:
             continue
-        record.log = record.log or LogFile(record.spec["log_path"])
+        record.log = record.log or LogFile(spec["log_path"])
         record.pumps.append(Pump(loop, descriptor, record.log, number, is_awaited=is_awaited))
 
 

@@ -23,7 +23,7 @@ from localset.kubelet.context import Caches, ImageSource, KubeletContext
 from localset.kubelet.hosts import HostsFiles
 from localset.kubelet.node import boot_id, capacity_of_machine, register_node
 from localset.kubelet.notices import Demand
-from localset.kubelet.records import LABEL_NODE, LABEL_POD_UID
+from localset.kubelet.records import LABEL_NODE, LABEL_POD_UID, pod_uid_of
 from localset.kubelet.restore import Restored, ghost_pod, restore_records
 from localset.kubelet.runtime import ProcessReport, Runtime
 from localset.kubelet.settings import KubeletSettings
@@ -300,7 +300,7 @@ class Kubelet:
             log.warning("the runtime cannot be asked: %s", error)
 
     def _on_report(self, report: ProcessReport) -> None:
-        worker = self._workers.get(report.labels.get(LABEL_POD_UID, "")) if self._is_open else None
+        worker = self._workers.get(pod_uid_of(report.run_id)) if self._is_open else None
         if worker is not None:
             worker.note_report(report)
 

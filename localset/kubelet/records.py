@@ -139,3 +139,8 @@ def definition_hash(container: Object) -> str:
 def run_id_of(pod_uid: str, container: str, attempt: int) -> str:
     """Return the run id: the same for the same start, so that a repeated spawn after a crash starts nothing twice."""
     return f"{pod_uid}.{container}.{attempt}"
+
+
+def pod_uid_of(run_id: str) -> str:
+    """Return the uid of the Pod that a run belongs to."""
+    return run_id.partition(".")[0]
