@@ -53,6 +53,11 @@ class Flags:
         self._by_name = {flag.name: flag for flag in self._flags}
         self._by_short = {flag.short: flag for flag in self._flags if flag.short}
 
+    @property
+    def all(self) -> tuple[Flag, ...]:
+        """Return the flags, for completion."""
+        return self._flags
+
     def parse(self, arguments: list[str]) -> Given:
         """Return what was given. `--help` is among the values: whoever runs the command prints `help_text`."""
         result = Given({flag.name: [] if flag.kind in {"list", "array"} else flag.default for flag in self._flags})

@@ -13,6 +13,7 @@ from localset.cli.context import Context
 _COMMANDS = {
     "apply": ("localset.cli.apply", "apply", "Create or change objects from files"),
     "attach": ("localset.cli.attach", "attach", "Attach to the process of a container"),
+    "completion": ("localset.cli.completion", "completion", "Print what lets your shell complete"),
     "cordon": ("localset.cli.nodes", "cordon", "Let no new Pods come to a Node"),
     "cp": ("localset.cli.cp", "cp", "Copy files into a container and out of it"),
     "create": ("localset.cli.apply", "create", "Create objects from files"),
@@ -47,6 +48,9 @@ _COMMANDS = {
 _PLAIN = "main"
 """The attribute that is a plain function instead of a click command."""
 
+_COMPLETE = "__complete"
+"""Asked by the scripts of `completion`; in no list of commands."""
+
 
 def run(arguments: list[str]) -> int:
     """Run one command line and return its exit code. Never a traceback: a crash names the file that holds its
@@ -68,6 +72,8 @@ def _dispatched(context: Context, arguments: list[str]) -> int:
     """Run a plain command at once; leave everything else, and what is before no command, to click."""
     rest = _leading_options(context, arguments)
     entry = _COMMANDS.get(rest[0]) if rest else None
+    if rest[:1] == [_COMPLETE]:
+        return int(importlib.import_module("localset.cli.completing").main(_COMMANDS, context, rest[1:]))
     if entry is not None and entry[1] == _PLAIN:
         return int(importlib.import_module(entry[0]).main(context, rest[1:]))
     from localset.cli.group import run_click
