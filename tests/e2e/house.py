@@ -2,6 +2,7 @@
 
 import atexit
 import functools
+import importlib.metadata
 import json
 import os
 import pwd
@@ -18,6 +19,7 @@ from typing import Any
 
 import psutil
 import pytest
+from packaging.requirements import Requirement
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SEED = CHECKOUT.parent / "shared" / "seed"
@@ -63,11 +65,31 @@ def surroundings(user: str | None) -> tuple[str, str]:
     copy = Path(tempfile.mkdtemp(prefix="localset-code-"))
     atexit.register(shutil.rmtree, copy, ignore_errors=True)
     shutil.copytree(CHECKOUT / "localset", copy / "localset", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(
-        packages, copy / "packages", ignore=shutil.ignore_patterns("__pycache__", "mypy*", "hypothesis*", "ruff*")
-    )
+    for name in _packages_of("localset"):
+        source, target = Path(packages) / name, copy / "packages" / name
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        elif source.is_file():
+            target.parent.mkdir(exist_ok=True)
+            shutil.copy(source, target)
     subprocess.run(["chmod", "-R", "go+rX", str(copy)], check=True)
     return python, f"{copy}{os.pathsep}{copy / 'packages'}"
+
+
+def _packages_of(name: str) -> set[str]:
+    """Return what site-packages holds of the packages that `name` needs, and these need in turn: top-level names."""
+    found: set[str] = set()
+    seen: set[str] = set()
+    waiting = [name]
+    while waiting:
+        distribution = importlib.metadata.distribution(waiting.pop())
+        if distribution.name in seen:
+            continue
+        seen.add(distribution.name)
+        found |= {file.parts[0] for file in distribution.files or [] if file.parts[0] != ".."}
+        requirements = [Requirement(line) for line in distribution.requires or []]
+        waiting += [r.name for r in requirements if r.marker is None or r.marker.evaluate({"extra": ""})]
+    return found - {"__pycache__"}
 
 
 class House:
