@@ -28,12 +28,14 @@ _MAX_NAME_BYTES = 128
 
 
 def default_event(event: Object) -> None:
-    """Fill in the fields that are always serialized."""
+    """Fill in the fields that are always serialized, and leave out a count of nothing, which never is."""
     event.setdefault("source", {})
     for field in ("firstTimestamp", "lastTimestamp", "eventTime"):
         event.setdefault(field, None)
     for field in ("reportingComponent", "reportingInstance"):
         event.setdefault(field, "")
+    if not event.get("count", 1):
+        del event["count"]
 
 
 def to_core(event: Object) -> None:

@@ -44,7 +44,7 @@ GO_INTERNALS = re.compile(
     r"(\[\])*[&*]*\b(\w+\.)?[A-Za-z]\w*\.[A-Z]\w*\{|\(\*?\w+\.\w+\)\(|\bread[A-Z]\w+: "
     r"|, error found in #\d+ byte|0xc0[0-9a-f]+"
     r"|\[\]uint8\{|struct \{|map\[string\]|\bv1\w*\.\w+\.\w+:|json: cannot unmarshal|invalid character "
-    r"|\[\]\w+\{|: &?\w+\{| in scheme |\n"
+    r"|\[\]\w+\{|: &?\w+\{| in scheme |cannot restore map from |unrecognized type: |\n"
 )
 """Where a message begins to show Go's inside: it is compared up to here only."""
 

@@ -301,3 +301,20 @@ def test_fields_of_the_annotation_that_nobody_changed_may_be_taken_over() -> Non
     }
     assert allowed_conflicts(SHAPE, "x/v2", live) == {}
     assert json.loads(renewed(live, said)["metadata"]["annotations"][ANNOTATION]) == said
+
+
+@pytest.mark.parametrize(
+    ("kind", "unsaid", "said"),
+    [
+        (("events.k8s.io", "v1", "Event"), {"deprecatedFirstTimestamp": None}, {"deprecatedFirstTimestamp": "now"}),
+        (("", "v1", "Event"), {"lastTimestamp": None, "eventTime": None}, {"lastTimestamp": "now"}),
+    ],
+)
+def test_what_every_object_of_a_kind_has_is_owned_when_it_says_something(
+    kind: tuple[str, str, str], unsaid: dict[str, Any], said: dict[str, Any]
+) -> None:
+    shape = shape_of(*kind)
+    assert shape is not None
+    assert typed.compare(shape, {"metadata": {}}, {"metadata": {}, **unsaid}) == ({}, {})
+    changed, removed = typed.compare(shape, {"metadata": {}}, {"metadata": {}, **unsaid, **said})
+    assert (paths_of(changed), removed) == ({(fieldsets.field(name),) for name in said}, {})

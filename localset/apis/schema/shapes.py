@@ -50,8 +50,17 @@ _BY_VALUE_IN = frozenset(
     }
 )
 _ALWAYS_WRITTEN: dict[str, dict[str, Any]] = {
-    "Event": {"eventTime": None, "reportingComponent": "", "reportingInstance": ""},
+    "Event": {
+        "deprecatedFirstTimestamp": None,
+        "deprecatedLastTimestamp": None,
+        "eventTime": None,
+        "firstTimestamp": None,
+        "lastTimestamp": None,
+        "reportingComponent": "",
+        "reportingInstance": "",
+    },
     "ObjectMeta": {"creationTimestamp": None},
+    "StatefulSetSpec": {"serviceName": ""},
 }
 """Optional fields that Go writes out even when they are empty."""
 _ZERO: dict[str, Any] = {"s": "", "b": False, "i": 0, "l": 0, "n": 0}
