@@ -139,9 +139,8 @@ def _isolate(spec: Spec, *, is_privileged: bool) -> None:
     if spec.get("hostname"):
         socket.sethostname(spec["hostname"])
     user, group = _ids(spec)
-    Tree(spec["private_directory"], is_privileged=is_privileged).build(
-        spec.get("mounts", []), spec.get("working_directory", ""), (user or 0, group or 0)
-    )
+    tree = Tree(spec["private_directory"], is_privileged=is_privileged, shares_host=bool(spec.get("shares_host")))
+    tree.build(spec.get("mounts", []), spec.get("working_directory", ""), (user or 0, group or 0))
     if not is_privileged:
         # A second namespace takes the rights over the mounts away, and shows the user that the manifest names: as uid 0
         # a program would believe that it may setuid (runtime.md finding 11).

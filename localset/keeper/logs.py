@@ -39,9 +39,10 @@ class Listener(Protocol):
 class LogFile:
     """One container's log: appended whole lines, rotated at 10 MiB, five files in all."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, rotate_bytes: int = _ROTATE_BYTES) -> None:
         """Open `path`; what a kill left of a line is cut off (its bytes are still in the FIFO)."""
         self._path = path
+        self._rotate_bytes = rotate_bytes
         self._descriptor = -1
         self._size = 0
         self._open()
@@ -74,7 +75,7 @@ class LogFile:
                 os.ftruncate(self._descriptor, self._size)
             raise
         self._size += len(data)
-        if self._size >= _ROTATE_BYTES:
+        if self._size >= self._rotate_bytes:
             self._rotate()
 
     def _rotate(self) -> None:

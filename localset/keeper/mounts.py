@@ -1,11 +1,14 @@
 """The private mount tree of one container at level *loopback*. Runs in the forked child, after unshare(NEWNS).
 
-A new root is built on a tmpfs: each top-level entry of the host is bound in, top-level directories that lack a mount
-point get an overlay whose upper layer already has it (runtime.md 2.4), or are exploded into single binds where
-overlay is not allowed. Nothing here touches the host's tree outside the container's private directory.
+A new root is built on a tmpfs: each top-level entry of the host is bound in. Where a mount point is missing, a program
+that shares the host's files (image `host`) gets just the directory that lacks it exploded: a tmpfs with every entry
+bound in, so that what it writes anywhere else is the host's. Others get an overlay of the top-level directory whose
+upper layer has the mount point (runtime.md 2.4). Each is the other's fallback. Nothing here touches the host's tree
+outside the container's private directory.
 """
 
 import contextlib
+import errno
 import os
 import stat
 from typing import Any
@@ -18,17 +21,22 @@ _EXPLODE_LIMIT = 200
 class Tree:
     """Builds the tree; `build` ends with the process inside it."""
 
-    def __init__(self, private: str, *, is_privileged: bool) -> None:
+    def __init__(self, private: str, *, is_privileged: bool, shares_host: bool = False) -> None:
         """Build beneath `private`, which exists or can be made."""
         self._stage = os.path.join(private, "root")
         self._layers = os.path.join(private, "layers")
         self._is_privileged = is_privileged
+        self._shares_host = shares_host
         self._exploded: set[str] = set()
 
     def build(self, mounts: list[dict[str, Any]], working_directory: str, owner: tuple[int, int]) -> None:
-        """Mount all of `mounts` ({source, target, read_only}), make `working_directory` exist, move the root there."""
+        """Mount all of `mounts` ({source, beneath, target, read_only}), make `working_directory`, move the root there.
+
+        `beneath` is a path inside the volume `source`, which other containers may change meanwhile: it is walked here,
+        link by link, and what was found is mounted by its descriptor.
+        """
         linux.mount(None, "/", None, linux.MS_REC | linux.MS_SLAVE)
-        wanted = [(_resolved(m["target"]), os.open(m["source"], os.O_PATH | os.O_CLOEXEC), m) for m in mounts]
+        wanted = [(_resolved(m["target"]), _open_source(m["source"], m.get("beneath", "")), m) for m in mounts]
         wanted.sort(key=lambda item: item[0].count("/"))
         targets = [target for target, _, _ in wanted]
         missing: dict[str, bool] = {}  # path -> whether it is a directory
@@ -79,15 +87,18 @@ class Tree:
 
     def _extend(self, top: str, missing: dict[str, bool], submounts: list[str]) -> None:
         """Make the top-level directory `top` appear with the mount points it lacks."""
-        if top not in {"proc", "sys", "dev"} and (
-            self._overlay(top, missing, self._layers) or self._overlay_on_tmpfs(top, missing)
+        may_overlay = top not in {"proc", "sys", "dev"}
+        if (
+            may_overlay
+            and not (self._shares_host and all(_is_small(_deepest(path)) for path in missing))
+            and (self._overlay(top, missing, self._layers) or self._overlay_on_tmpfs(top, missing))
         ):
             self._return_submounts(top, submounts)
             return
         linux.mount("/" + top, f"{self._stage}/{top}", None, linux.MS_BIND | linux.MS_REC)
-        for path, is_directory in missing.items():
-            self._explode(os.path.dirname(path))
-            _make(self._stage + path, is_directory=is_directory)
+        for path in sorted(missing, key=lambda path: path.count("/")):
+            self._explode(_deepest(path))
+            _make(self._stage + path, is_directory=missing[path])
 
     def _overlay(self, top: str, missing: dict[str, bool], layers: str) -> bool:
         layer = os.path.join(layers, top)
@@ -142,16 +153,16 @@ class Tree:
                 linux.mount(point, self._stage + point, None, linux.MS_BIND | linux.MS_REC)
 
     def _explode(self, directory: str) -> None:
-        """Replace the deepest existing directory on the way to `directory` by a tmpfs with each entry bound in."""
-        while not os.path.isdir(self._stage + directory):
-            directory = os.path.dirname(directory)
-        if directory in self._exploded or any(directory.startswith(done + "/") for done in self._exploded):
+        """Put a tmpfs in the place of a directory of the host, with each of its entries bound in."""
+        if directory in self._exploded:
             return
+        if not _is_small(directory):
+            raise OSError(errno.EPERM, f"no overlay here, and more than {_EXPLODE_LIMIT} entries", directory)
         names = os.listdir(directory)
-        if len(names) > _EXPLODE_LIMIT:
-            raise OSError(1, f"no overlay here, and more than {_EXPLODE_LIMIT} entries", directory)
-        mode = stat.S_IMODE(os.stat(directory).st_mode)
-        linux.mount("localset", self._stage + directory, "tmpfs", 0, f"mode={mode:o}")
+        status = os.stat(directory)
+        linux.mount("localset", self._stage + directory, "tmpfs", 0, f"mode={stat.S_IMODE(status.st_mode):o}")
+        if self._is_privileged:
+            os.chown(self._stage + directory, status.st_uid, status.st_gid)
         self._exploded.add(directory)
         for name in names:
             host, here = f"{directory}/{name}", f"{self._stage}{directory}/{name}"
@@ -163,13 +174,64 @@ class Tree:
                 linux.mount(host, here, None, linux.MS_BIND | linux.MS_REC)
 
     def _bind(self, target: str, descriptor: int, *, is_read_only: bool) -> None:
-        here = self._stage + target
-        if not os.path.lexists(here):  # a mount inside another volume: the point is made there, as Kubernetes does
-            _make(here, is_directory=stat.S_ISDIR(os.fstat(descriptor).st_mode))
-        linux.mount(f"/proc/self/fd/{descriptor}", here, None, linux.MS_BIND | linux.MS_REC)
-        if is_read_only:
-            linux.make_read_only(here)
-        os.close(descriptor)
+        is_directory = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+        parent, name = os.path.split(target)
+        holder = _open_beneath(self._stage, parent, make=True)
+        try:
+            # A mount inside another volume: the point is made there, as Kubernetes does. Never through a link in it.
+            point = _open_point(holder, name, target, is_directory=is_directory)
+            linux.mount(f"/proc/self/fd/{descriptor}", f"/proc/self/fd/{point}", None, linux.MS_BIND | linux.MS_REC)
+            os.close(point)
+            if is_read_only:
+                mounted = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=holder)
+                linux.make_read_only(f"/proc/self/fd/{mounted}")
+                os.close(mounted)
+        finally:
+            os.close(holder)
+            os.close(descriptor)
+
+
+def _open_source(source: str, beneath: str) -> int:
+    """Return a descriptor of what is to be mounted; a link on the way beneath a volume is refused."""
+    return _open_beneath(source, beneath, make=False)
+
+
+def _open_beneath(root: str, path: str, *, make: bool) -> int:
+    """Walk `path` from `root` without following a link; `make` makes directories that are missing."""
+    here = os.open(root, os.O_PATH | os.O_CLOEXEC)
+    for name in path.split("/"):
+        if name in {"", "."}:
+            continue
+        try:
+            inner = _open_entry(here, name, path, make=make)
+        finally:
+            os.close(here)
+        here = inner
+    return here
+
+
+def _open_entry(holder: int, name: str, path: str, *, make: bool) -> int:
+    if name == "..":
+        raise OSError(errno.EXDEV, "leads out of the volume", path)
+    try:
+        inner = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=holder)
+    except FileNotFoundError:
+        if not make:
+            raise
+        os.mkdir(name, 0o755, dir_fd=holder)
+        inner = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=holder)
+    if stat.S_ISLNK(os.fstat(inner).st_mode):
+        os.close(inner)
+        raise OSError(errno.ELOOP, "a link on the way into a volume", path)
+    return inner
+
+
+def _open_point(holder: int, name: str, path: str, *, is_directory: bool) -> int:
+    if not is_directory:
+        with contextlib.suppress(FileExistsError):
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            os.close(os.open(name, flags, 0o644, dir_fd=holder))
+    return _open_entry(holder, name, path, make=is_directory)
 
 
 def _resolved(path: str) -> str:
@@ -177,6 +239,21 @@ def _resolved(path: str) -> str:
     if resolved == "/" and os.path.normpath(path) != "/":
         raise OSError(22, "leads to /", path)
     return resolved
+
+
+def _deepest(path: str) -> str:
+    """Return the deepest directory of the host on the way to `path`, which is missing."""
+    while not os.path.isdir(path):
+        path = os.path.dirname(path)
+    return path
+
+
+def _is_small(directory: str) -> bool:
+    try:
+        with os.scandir(directory) as entries:
+            return sum(1 for _ in entries) <= _EXPLODE_LIMIT
+    except OSError:
+        return False
 
 
 def _is_beneath(path: str, others: list[str]) -> bool:

@@ -28,11 +28,17 @@ from localset.machinery.metadata import Object
 
 @frozen
 class Place:
-    """One thing at a path of the container."""
+    """One thing at a path of the container: `source`, or what lies `beneath` it in a volume."""
 
     source: Path
     target: str
     is_read_only: bool
+    beneath: str = ""
+
+    @property
+    def path(self) -> Path:
+        """Return where it lies on the host."""
+        return self.source / self.beneath
 
 
 @frozen
@@ -58,14 +64,18 @@ def volume_places(
             sub_path = expand(mount["subPathExpr"], environment)
             if "$(" in sub_path:
                 raise ConfigError(f"subPathExpr of volume {mount['name']} names a variable that is not set: {sub_path}")
-        source = _beneath(volume.path, sub_path) if sub_path else volume.path
+        beneath = _beneath(volume.path, sub_path) if sub_path else ""
         is_read_only = bool(mount.get("readOnly")) or volume.is_read_only
-        places.append(Place(source, "/" + "/".join(safe_elements(mount["mountPath"].lstrip("/"))), is_read_only))
+        target = "/" + "/".join(safe_elements(mount["mountPath"].lstrip("/")))
+        places.append(Place(volume.path, target, is_read_only, beneath))
     return places
 
 
-def _beneath(volume: Path, sub_path: str) -> Path:
-    """Return the subPath of a volume, made as a directory when missing; a link anywhere in it is refused."""
+def _beneath(volume: Path, sub_path: str) -> str:
+    """Return the path of a subPath in its volume, made as a directory when missing; a link in it is refused.
+
+    Who mounts it looks again: others may write into the volume in between.
+    """
     relative = "/".join(safe_elements(sub_path))
     try:
         with opened_directory(volume) as root:
@@ -78,10 +88,10 @@ def _beneath(volume: Path, sub_path: str) -> Path:
         if projected is not None:
             return projected
         raise ConfigError(f'failed to prepare subPath "{sub_path}": {error.strerror}') from error
-    return volume / relative
+    return relative
 
 
-def _projected_file(volume: Path, relative: str) -> Path | None:
+def _projected_file(volume: Path, relative: str) -> str | None:
     """Return the file behind the kubelet's own links of a projected volume, fixed to its present generation."""
     try:
         with opened_directory(volume) as root:
@@ -89,7 +99,7 @@ def _projected_file(volume: Path, relative: str) -> Path | None:
             os.close(open_beneath(root, f"{generation}/{relative}"))
     except OSError:
         return None
-    return volume / generation / relative
+    return f"{generation}/{relative}"
 
 
 def lay_out(  # noqa: PLR0913 - one start and all that it shows
@@ -124,7 +134,7 @@ def lay_out(  # noqa: PLR0913 - one start and all that it shows
     if has_own_mounts:
         places = [*images, *_make_scratch(directory, scratch, owner, mode), *volumes, *own_files]
         by_depth = sorted({place.target: place for place in places}.values(), key=lambda p: p.target.count("/"))
-        return Layout(tuple(Mount(str(p.source), p.target, p.is_read_only) for p in by_depth), "", work)
+        return Layout(tuple(Mount(str(p.source), p.target, p.is_read_only, p.beneath) for p in by_depth), "", work)
     root_path = make_private_directory(directory / "root", mode=0o755 if is_root else 0o700)
     with opened_directory(root_path) as root:
         for target in scratch:
@@ -165,10 +175,10 @@ def _link(root: int, place: Place) -> None:
         raise ConfigError(text) from error
     try:
         try:
-            os.symlink(place.source, elements[-1], dir_fd=parent)
+            os.symlink(place.path, elements[-1], dir_fd=parent)
         except FileExistsError:
             os.rmdir(elements[-1], dir_fd=parent)
-            os.symlink(place.source, elements[-1], dir_fd=parent)
+            os.symlink(place.path, elements[-1], dir_fd=parent)
     finally:
         os.close(parent)
 

@@ -41,11 +41,15 @@ class ProcessState(StrEnum):
 
 @frozen
 class Mount:
-    """A host path that appears at `target` (levels with own mounts only). `source` is absolute, file or directory."""
+    """A host path that appears at `target` (levels with own mounts only). `source` is absolute, file or directory.
+
+    `beneath` names a path inside `source`, whose content others may change: no link in it is followed.
+    """
 
     source: str
     target: str
     read_only: bool = False
+    beneath: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,8 @@ class ProcessSpec:
     sees.
     `private_directory` belongs to this container alone: overlay layers live beneath it; the runtime makes and
     removes it.
+    `shares_host`: the host's files are this program's own (image `host`); where a mount point is missing, only the one
+    directory that lacks it may be private.
     `log_path` is the file that the keeper appends CRI-formatted lines to (`TIMESTAMP stdout F text`); rotated files are
     `log_path.1` … ; the parent directory exists.
     """
@@ -80,6 +86,7 @@ class ProcessSpec:
     stdin: bool = False
     stdin_once: bool = False
     tty: bool = False
+    shares_host: bool = False
     labels: dict[str, str] = field(default_factory=dict)
 
 

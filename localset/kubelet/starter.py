@@ -235,6 +235,7 @@ class Starter:
             stdin=bool(container.get("stdin")),
             stdin_once=bool(container.get("stdin") and container.get("stdinOnce")),
             tty=bool(container.get("tty")),
+            shares_host=image.is_host,
             labels=self._labels(pod, container, attempt),
         )
         return spec, surroundings

@@ -156,8 +156,8 @@ def test_a_subpath_is_made_beneath_and_never_through_a_link(tmp_path: Path):
     volumes = {"v": MountedVolume(tmp_path)}
     mount = {"name": "v", "mountPath": "/data", "subPathExpr": "$(NAME)/x"}
     places = volume_places({"volumeMounts": [mount]}, volumes, {"NAME": "n"})
-    assert places[0].source == tmp_path / "n" / "x"
-    assert places[0].source.is_dir()
+    assert places[0].path == tmp_path / "n" / "x"
+    assert places[0].path.is_dir()
     for bad in ("evil/x", "../x", "evil"):
         with pytest.raises((OSError, Exception), match=r"subPath|beneath"):
             volume_places({"volumeMounts": [{"name": "v", "mountPath": "/d", "subPath": bad}]}, volumes, {})
