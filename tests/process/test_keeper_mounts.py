@@ -1,4 +1,5 @@
 """What a container's own mounts let through to the host, and what they do not, whatever others write meanwhile."""
+# ruff: noqa: ASYNC221 - quick commands
 
 import os
 import subprocess
