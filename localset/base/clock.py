@@ -5,11 +5,13 @@ Monotonic seconds are for durations, wall time only for display (reliability.md 
 change nothing but displayed times).
 """
 
-import asyncio
 import time
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import asyncio  # NB: only here; the command line tells the time too, and must not pay for an event loop
 
 
 class Clock(Protocol):
@@ -41,6 +43,8 @@ class SystemClock:
 
     async def sleep(self, seconds: float) -> None:
         """Return after `seconds`."""
+        import asyncio
+
         await asyncio.sleep(seconds)
 
 
@@ -63,6 +67,8 @@ class ManualClock:
 
     async def sleep(self, seconds: float) -> None:
         """Return once `advance` has passed the due time."""
+        import asyncio
+
         if seconds <= 0:
             await asyncio.sleep(0)
             return
@@ -81,6 +87,8 @@ class ManualClock:
 
     async def advance(self, seconds: float) -> None:
         """Move time on, waking sleepers in order of their due time."""
+        import asyncio
+
         target = self._elapsed + seconds
         while True:
             due = self.next_due()

@@ -5,7 +5,6 @@ saved in the data directory and its place is named.
 """
 
 import difflib
-import http.client
 import os
 import sys
 import traceback
@@ -64,7 +63,7 @@ def _tell(context: Context, error: BaseException) -> int:
     if isinstance(error, PermissionError) and error.filename is None:
         _say("error: the daemon belongs to another user", f"its data directory is {context.data_directory}")
         return 1
-    if isinstance(error, (ConnectionError, http.client.HTTPException)):
+    if isinstance(error, ConnectionError):
         _say("error: the connection to the daemon was lost", "`localset status` says whether it still runs")
         return 1
     return _crash(context, error)
@@ -133,7 +132,7 @@ def hint_for(context: Context, error: StatusError) -> str:
     if error.reason != "NotFound" or not plural or not name:
         return ""
     found: list[dict[str, Any]] = []
-    with suppress(StatusError, DaemonNotRunningError, OSError, http.client.HTTPException, ValueError, KeyError):
+    with suppress(StatusError, DaemonNotRunningError, OSError, ValueError, KeyError):
         found = _metadata_of_all(context, plural, error.details.get("group", ""))
     elsewhere = sorted({m["namespace"] for m in found if m["name"] == name and "namespace" in m})
     if elsewhere:

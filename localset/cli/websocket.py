@@ -5,8 +5,6 @@ of our own.
 """
 
 import base64
-import http.client
-import io
 import json
 import os
 import socket
@@ -55,8 +53,11 @@ class WebSocket:
         return head + b"\r\n\r\n"
 
     def _refuse(self, head: bytes, status: int) -> None:
-        headers = http.client.parse_headers(io.BytesIO(head.split(b"\r\n", 1)[1]))
-        length = int(headers.get("Content-Length", "0"))
+        lines = head.decode("latin-1").split("\r\n")
+        lengths = [
+            value for name, _, value in (line.partition(":") for line in lines) if name.lower() == "content-length"
+        ]
+        length = int(lengths[0]) if lengths else 0
         body = self._buffer
         while len(body) < length and (data := self._socket.recv(65536)):
             body += data
