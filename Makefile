@@ -4,7 +4,7 @@ SHELL := /bin/sh
 BIN := .venv/bin
 LOCALSET := $(BIN)/localset
 
-.PHONY: help setup run down test test-all check conformance bench fuzz clean
+.PHONY: help setup run down test test-all check conformance docs bench fuzz clean
 
 help:  ## Print these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 20
@@ -33,6 +33,9 @@ check: setup  ## Run the gates: ruff, mypy, import linter
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: setup  ## Write docs/tutorial.md again from what its commands print
+	LOCALSET_WRITE_DOCS=1 $(BIN)/python -m pytest -q tests/e2e/test_tutorial.py
 
 bench: setup  ## Print figures for start, memory, idle and the ensemble
 	@ls tests/bench/*.py >/dev/null 2>&1 || { echo 'there are no benchmarks in tests/bench'; exit 1; }
