@@ -119,6 +119,13 @@ def test_logs_are_shown_in_every_way(kubectl: Resident) -> None:
     )
     assert kubectl.refusal("logs", "web-0", "-c", "nope") == "error: container nope is not valid for pod web-0\n"
     assert 'pods "nope" not found' in kubectl.refusal("logs", "nope")
+    assert kubectl.refusal("logs", "-f", "-l", "app=web", "--max-log-requests=1") == (
+        "error: you are attempting to follow 2 log streams, but maximum allowed concurrency is 1, use "
+        "--max-log-requests to increase the limit\n"
+    )
+    if kubectl.number >= 32:
+        of_all = kubectl.quiet("logs", "sts/web", "--all-pods", "--tail=1")
+        assert sorted(of_all.splitlines()) == sorted(prefixed.splitlines())
     with kubectl.following("logs", "-f", "web-1") as follower:
         follower.until("line 3")
 
@@ -223,7 +230,7 @@ def test_pods_are_deleted_in_every_form(kubectl: Resident) -> None:
     assert kubectl.quiet("delete", "pod", "web-1", "--now", "--wait=false") == 'pod "web-1" deleted\n'
     assert kubectl.quiet("delete", "pod", "web-0", "--dry-run=server") == 'pod "web-0" deleted (server dry run)\n'
     kubectl.quiet("wait", "--for=condition=Ready", "pod/web-0", "--timeout=20s")
-    deleted = kubectl.quiet("delete", "pods", "-l", "app=web")
+    deleted = kubectl.quiet("delete", "pods", "-l", "app=web", "--grace-period=1")
     assert 'pod "web-0" deleted\n' in deleted
     kubectl.await_web()
 
@@ -240,7 +247,7 @@ def test_sets_are_deleted_with_their_pods_before_or_without_them(kubectl: Reside
     assert kubectl.quiet("get", "pods", "-l", "app=web", "--ignore-not-found") == ""
     assert kubectl.quiet("apply", *FILE, stdin=only_set) == created
     kubectl.await_web()
-    assert kubectl.quiet("delete", "sts", "web", "--wait=false") == deleted
+    assert kubectl.quiet("delete", "sts", "web", "--cascade=background", "--wait=false") == deleted
     if not kubectl.is_old:
         kubectl.quiet("wait", "--for=delete", "pod", "-l", "app=web", "--timeout=20s")
     assert kubectl.quiet("delete", "pvc", "-l", "app=web") == (
