@@ -36,6 +36,7 @@ class Catalogue:
         self._user_directory = user_directory
         self._environment = dict(os.environ if environment is None else environment)
         self._cache: dict[Path, tuple[_Stamp, Image | ImageError]] = {}
+        self._builtin: list[Image] = []  # read once: they are part of this installation
 
     def find(self, reference: str) -> Image | None:
         """Return the image that `reference` means, or None. An empty reference means the host."""
@@ -82,10 +83,13 @@ class Catalogue:
         for found in self._read_all(self._user_directory):
             if isinstance(found, Image):
                 yield found
-        for found in self._read_all(BUILTIN_DIRECTORY):
-            if isinstance(found, ImageError):
-                raise found
-            yield found
+        if not self._builtin:
+            read = list(self._read_all(BUILTIN_DIRECTORY))
+            for found in read:
+                if isinstance(found, ImageError):
+                    raise found
+            self._builtin = [found for found in read if isinstance(found, Image)]
+        yield from self._builtin
 
     def _read_all(self, parent: Path) -> Iterator[Image | ImageError]:
         try:

@@ -12,7 +12,7 @@ from localset.base.tasks import Tasks
 from localset.base.workqueue import WorkQueue
 from localset.client.client import Client, DeleteOptions
 from localset.client.informer import InformerFactory
-from localset.controllers.endpoints.plan import endpoints_of, is_same, selects
+from localset.controllers.endpoints.plan import endpoints_of, is_same, seen_of, selects
 from localset.machinery.errors import StatusError
 from localset.machinery.metadata import (
     Key,
@@ -28,6 +28,11 @@ from localset.machinery.metadata import (
 )
 
 WORKERS = 4
+SMALL = 50
+REST_SECONDS_PER_POD = 0.0001
+LONGEST_REST_SECONDS = 0.05
+"""Endpoints of more than SMALL Pods are not written again at once: each write costs as much as there are Pods, and a
+set that starts would write them once for each. Half of what the name service may lag behind (design 3.6)."""
 
 
 class EndpointsController:
@@ -40,6 +45,8 @@ class EndpointsController:
         self._pods = informers.of("pods")
         self._endpoints = informers.of("endpoints")
         self._queue: WorkQueue[Key] = WorkQueue("endpoints", clock)
+        self._clock = clock
+        self._rests_until: dict[Key, float] = {}
         self._tasks = Tasks("endpoints controller")
 
     async def start(self) -> None:
@@ -58,27 +65,33 @@ class EndpointsController:
         await self._tasks.aclose()
         await self._queue.aclose()
 
+    def _ask(self, key: Key) -> None:
+        self._queue.add_after(key, self._rests_until.get(key, 0.0) - self._clock.monotonic())
+
     def _on_service(self, old: Object | None, new: Object | None) -> None:
         self._queue.add(key_of(new or old or {}))
 
     def _on_pod(self, old: Object | None, new: Object | None) -> None:
+        if old is not None and new is not None and seen_of(old) == seen_of(new):
+            return
         changed = [labels_of(pod) for pod in (old, new) if pod is not None]
         for service in self._services.list(namespace_of(new or old or {})):
             selector = (service.get("spec") or {}).get("selector")
             if selector and any(selects(selector, labels) for labels in changed):
-                self._queue.add(key_of(service))
+                self._ask(key_of(service))
 
     def _on_endpoints(self, old: Object | None, new: Object | None) -> None:
         # A user's change of what is ours is undone; our own write finds nothing left to do. NB: Endpoints that were
         # applied just before their Service are a user's: without a Service nothing is done here.
         key = key_of(new or old or {})
         if self._services.get(*split_key(key)) is not None:
-            self._queue.add(key)
+            self._ask(key)
 
     async def _sync(self, key: Key) -> None:
         namespace, name = split_key(key)
         service, stored = self._services.get(namespace, name), self._endpoints.get(namespace, name)
         if service is None:
+            self._rests_until.pop(key, None)
             if stored is not None and not is_being_deleted(stored):
                 await self._remove(namespace, name, stored)
             return
@@ -90,6 +103,8 @@ class EndpointsController:
         if stored is not None and is_same(stored, wanted):
             return
         await self._write(stored, wanted)
+        rest = min(LONGEST_REST_SECONDS, REST_SECONDS_PER_POD * len(pods)) if len(pods) > SMALL else 0.0
+        self._rests_until[key] = self._clock.monotonic() + rest
 
     async def _write(self, stored: Object | None, wanted: Object) -> None:
         try:

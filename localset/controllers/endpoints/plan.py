@@ -5,12 +5,14 @@ that an unchanged answer compares equal. Source of the rule: core/v1 endpoints c
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 from localset.machinery.metadata import (
     Object,
     annotations_of,
     condition_of,
     is_being_deleted,
+    labels_of,
     name_of,
     namespace_of,
     uid_of,
@@ -139,3 +141,17 @@ def _port_object(port: _Port) -> Object:
     name, number, protocol = port
     entry: Object = {"port": number, "protocol": protocol}
     return {"name": name, **entry} if name else entry
+
+
+def seen_of(pod: Object) -> tuple[Any, ...]:
+    """Return all of a Pod that can change during its life and shows in Endpoints or slices."""
+    spec, status = pod.get("spec") or {}, pod.get("status") or {}
+    return (
+        labels_of(pod),
+        status.get("podIP"),
+        status.get("phase"),
+        (condition_of(pod, "Ready") or {}).get("status"),
+        is_being_deleted(pod),
+        spec.get("nodeName"),
+        uid_of(pod),
+    )

@@ -6,7 +6,6 @@ a Service that is gone are the garbage collector's.
 """
 
 import asyncio
-from typing import Any
 
 from localset.apis.coordination import MANAGED_BY, SERVICE_NAME
 from localset.base.clock import Clock
@@ -14,7 +13,7 @@ from localset.base.tasks import Tasks
 from localset.base.workqueue import WorkQueue
 from localset.client.client import Client, DeleteOptions
 from localset.client.informer import InformerFactory
-from localset.controllers.endpoints.plan import selects
+from localset.controllers.endpoints.plan import seen_of, selects
 from localset.controllers.endpoints.slicing import (
     FROM_ENDPOINTS,
     FROM_PODS,
@@ -31,7 +30,6 @@ from localset.machinery.errors import StatusError
 from localset.machinery.metadata import (
     Key,
     Object,
-    condition_of,
     is_being_deleted,
     key_of,
     labels_of,
@@ -87,7 +85,7 @@ class EndpointSliceController:
             self._on_named(old, new)
 
     def _on_pod(self, old: Object | None, new: Object | None) -> None:
-        if old is not None and new is not None and _seen_in_slices(old) == _seen_in_slices(new):
+        if old is not None and new is not None and seen_of(old) == seen_of(new):
             return
         changed = [labels_of(pod) for pod in (old, new) if pod is not None]
         for service in self._services.list(namespace_of(new or old or {})):
@@ -146,16 +144,3 @@ def _index_by_service(endpoint_slice: Object) -> list[str]:
     if labels.get(MANAGED_BY) not in {FROM_PODS, FROM_ENDPOINTS} or not labels.get(SERVICE_NAME):
         return []
     return [f"{namespace_of(endpoint_slice)}/{labels[SERVICE_NAME]}"]
-
-
-def _seen_in_slices(pod: Object) -> tuple[Any, ...]:
-    spec, status = pod.get("spec") or {}, pod.get("status") or {}
-    return (
-        labels_of(pod),
-        status.get("podIP"),
-        status.get("phase"),
-        (condition_of(pod, "Ready") or {}).get("status"),
-        is_being_deleted(pod),
-        spec.get("nodeName"),
-        uid_of(pod),
-    )

@@ -149,11 +149,9 @@ class StatefulSetController:
         owned = await claimer.revisions(
             [*self._revisions.by_index(BY_CONTROLLER, ours), *self._revisions.by_index(BY_CONTROLLER, orphans)]
         )
-        candidates = [
-            *self._pods.by_index(BY_CONTROLLER, ours),
-            *(pod for pod in self._pods.by_index(BY_CONTROLLER, orphans) if is_member(pod, owner)),
-        ]
-        pods = [self._facts_of(pod, owner) for pod in await claimer.pods(candidates)]
+        pods, candidates = self._known_of(self._pods.by_index(BY_CONTROLLER, ours), owner)
+        candidates += [pod for pod in self._pods.by_index(BY_CONTROLLER, orphans) if is_member(pod, owner)]
+        pods += [self._facts_of(pod, owner) for pod in await claimer.pods(candidates)]
         history = await settle(self._client, own, owner, owned)
         resting = self._resting.of(namespace_of(owner))
         claims, now = self._claims_of(owner, pods), self._clock.now()
@@ -167,6 +165,23 @@ class StatefulSetController:
             raise error
         if decided.again_in_seconds is not None:
             self._queue.add_after(key, decided.again_in_seconds)
+
+    def _known_of(self, pods: list[Object], owner: Object) -> tuple[list[PodFacts], list[Object]]:
+        """Return what is known of Pods that an earlier sync has claimed for `owner`, and the Pods that are new to it.
+
+        A set's selector never changes, so a Pod that has not changed since then is still its own.
+        """
+        known: list[PodFacts] = []
+        others: list[Object] = []
+        uid, held = uid_of(owner), self._facts
+        for pod in pods:
+            metadata = pod["metadata"]
+            facts = held.get(metadata["uid"])
+            if facts is not None and facts[0] == metadata["resourceVersion"] and facts[1] == uid:
+                known.append(facts[2])
+            else:
+                others.append(pod)
+        return known, others
 
     def _facts_of(self, pod: Object, owner: Object) -> PodFacts:
         known = self._facts.get(uid_of(pod))
