@@ -45,7 +45,28 @@ class _LazyGroup(click.Group):
             near = difflib.get_close_matches(args[0], self.known, n=1)
             hint = f"\nhint: did you mean `localset {near[0]}`?" if near else ""
             raise click.UsageError(f'unknown command "{args[0]}" for "localset"{hint}')
-        return super().resolve_command(ctx, args)
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command, rest if command is None else as_click_reads(command, rest)
+
+
+def as_click_reads(command: click.Command, arguments: list[str]) -> list[str]:
+    """Return the arguments with what pflag takes and click does not: `--rm=true`, `--wait=false`, `-n=shop`."""
+    options = [p for p in command.params if isinstance(p, click.Option)]
+    flags = {name: option for option in options if option.is_flag for name in option.opts}
+    valued = {name for option in options if not option.is_flag for name in option.opts}
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    found: list[str] = []
+    for word in arguments[:end]:
+        name, equals, value = word.partition("=")
+        if equals and name in flags and value.lower() in {"true", "1", "t"}:
+            found.append(name)
+        elif equals and name in flags and value.lower() in {"false", "0", "f"}:
+            found += flags[name].secondary_opts[:1]  # what has no opposite is false as it stands
+        elif equals and len(name) == 2 and name in valued:
+            found += [name, value]
+        else:
+            found.append(word)
+    return found + arguments[end:]
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -28,7 +28,7 @@ _Pod = dict[str, Any]
 @click.option("--image", required=True, help="The container's image; `host` for programs of this machine.")
 @click.option("-i", "--stdin", "has_stdin", is_flag=True, help="Keep its standard input open, and attach.")
 @click.option("-t", "--tty", "has_tty", is_flag=True, help="Give it a terminal.")
-@click.option("--attach", "is_attached", is_flag=True, default=None, help="Attach once it runs; default with -i.")
+@click.option("--attach/--no-attach", "is_attached", default=None, help="Attach once it runs; default with -i.")
 @click.option("--rm", "is_removed", is_flag=True, help="Delete the Pod when it has ended.")
 @click.option("--restart", type=click.Choice(["Always", "OnFailure", "Never"]), default="Always", show_default=True)
 @click.option("--command", "is_command", is_flag=True, help="The words are the command, not its arguments.")
