@@ -4,7 +4,7 @@ SHELL := /bin/sh
 BIN := .venv/bin
 LOCALSET := $(BIN)/localset
 
-.PHONY: help setup run down test test-all check conformance docs bench fuzz clean
+.PHONY: help setup run down test test-all check conformance docs bench bench-api fuzz clean
 
 help:  ## Print these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 20
@@ -43,6 +43,9 @@ bench: setup  ## Print figures for start, memory, idle and the ensemble
 
 conformance: setup  ## Replay the recorded exchanges with a real API server and count the differences (3 minutes)
 	$(BIN)/python -m tests.conformance
+
+bench-api: setup  ## Print rates of the API over TLS beside a kube-apiserver's (KUBE_APISERVER=PATH, or stored ones)
+	$(BIN)/python tests/bench/api_bench.py
 
 fuzz: setup  ## Send 20,000 hostile requests at a daemon of its own (half an hour)
 	$(BIN)/python -m tests.fuzz.api_fuzz

@@ -8,6 +8,7 @@ Source: apimachinery resource.Quantity, CanonicalizeBytes.
 import math
 import re
 from fractions import Fraction
+from functools import lru_cache
 
 from localset.machinery.quantity import parse_quantity
 
@@ -17,8 +18,15 @@ _EXPONENT = re.compile(r".*[eE][+-]?[0-9]+\Z", re.DOTALL)
 _FINEST = 10**9
 
 
+_LONGEST_KEPT = 24
+
+
 def canonical_quantity(text: str) -> str:
     """Return the canonical form of `text`; ValueError when it is no quantity."""
+    return _made_and_kept(text) if len(text) <= _LONGEST_KEPT else _made(text)
+
+
+def _made(text: str) -> str:
     value = parse_quantity(text)
     if _EXPONENT.match(text):
         return _with_exponent(value)
@@ -30,6 +38,10 @@ def canonical_quantity(text: str) -> str:
         return str(value.numerator)
     number, power = _shortest(value)
     return f"{number}{dict(_DECIMAL)[power]}"
+
+
+_made_and_kept = lru_cache(512)(_made)
+"""As `machinery.quantity` keeps what it has parsed; longer texts, which only a stranger sends, are not held on to."""
 
 
 def _shortest(value: Fraction) -> tuple[int, int]:

@@ -91,7 +91,12 @@ class Strategy:
         return [*names, *metadata_causes(obj), *self.validate_spec(obj)]
 
     def validate_update(self, new: Object, old: Object) -> list[Cause]:
-        """Return all causes against replacing `old` with `new`; the name was accepted before."""
+        """Return all causes against replacing `old` with `new`; the name was accepted before.
+
+        Content that stays was accepted as well: a label on a Pod costs no walk through its containers.
+        """
+        if _is_same_content(new, old):
+            return self.validate_metadata(new)
         return [*self.validate_metadata(new), *self.validate_spec(new), *self.validate_change(new, old)]
 
     def validate_metadata(self, obj: Object) -> list[Cause]:
@@ -107,6 +112,11 @@ class Strategy:
         """Return what the writer should know: fields that have no effect here, or that the whole kind has none."""
         del obj
         return warning_of(self.resource.kind)
+
+
+def _is_same_content(new: Object, old: Object) -> bool:
+    beside = {"metadata", "status"}
+    return all(new.get(key) == old.get(key) for key in {*new, *old} - beside)
 
 
 def metadata_causes(obj: Object, path: str = "metadata") -> list[Cause]:

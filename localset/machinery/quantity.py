@@ -2,6 +2,7 @@
 
 import re
 from fractions import Fraction
+from functools import lru_cache
 
 _PATTERN = re.compile(
     r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))(?:([eE][+-]?[0-9]+)|(n|u|m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?)"
@@ -10,9 +11,17 @@ _DECIMAL = {"n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15,
 _BINARY = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50, "Ei": 60}
 
 
+_LONGEST_KEPT = 24
+
+
 def parse_quantity(text: str | float) -> Fraction:
     """Return the exact value; ValueError when `text` is no quantity (blanks included) or its exponent beyond 30."""
-    match = _PATTERN.fullmatch(str(text))
+    text = str(text)
+    return _parsed_and_kept(text) if len(text) <= _LONGEST_KEPT else _parsed(text)
+
+
+def _parsed(text: str) -> Fraction:
+    match = _PATTERN.fullmatch(text)
     if match is None:
         raise ValueError(f"{text!r} is not a quantity")
     number = Fraction(match.group(1).rstrip("."))
@@ -25,6 +34,10 @@ def parse_quantity(text: str | float) -> Fraction:
     if suffix in _BINARY:
         return number * Fraction(2 ** _BINARY[suffix])
     return number * Fraction(10) ** _DECIMAL[suffix] if suffix else number
+
+
+_parsed_and_kept = lru_cache(512)(_parsed)
+"""A house knows few amounts, and meets each of them at every write."""
 
 
 def format_quantity(value: Fraction) -> str:

@@ -148,18 +148,21 @@ def _checked(node: Node, value: Any, path: str, unknown: list[str]) -> Any:
     fields: dict[str, Node] | None = node.get("p")
     result = {}
     for key, item in value.items():
-        here = f"{path}.{key}" if path else key
         sub: Node | None = node["m"] if fields is None else fields.get(key)
+        if sub == "s" and type(item) is str:  # most of all that is written: this is the hottest loop of a write
+            result[key] = item
+            continue
+        here = f"{path}.{key}" if path else key
         if sub is None:
             unknown.append(here)
-        elif item is not None and not (item in ([], {}) and _vanishes(node, sub, key)):
+        elif item is not None and (item or not _vanishes(node, sub, key, item)):
             result[key] = _checked(sub, item, here, unknown)
     return result
 
 
-def _vanishes(owner: dict[str, Any], node: Node, field: str) -> bool:
+def _vanishes(owner: dict[str, Any], node: Node, field: str, value: Any) -> bool:
     """Tell whether an empty list or map in a field is the same as none: Go leaves it out, unless it is required."""
-    if "p" not in owner or field in owner.get("req", ()):
+    if not isinstance(value, list | dict) or "p" not in owner or field in owner.get("req", ()):
         return False
     node = _resolved(node)
     return isinstance(node, dict) and ("a" in node or "m" in node)
