@@ -10,7 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
-from localset.apis.resources import Resource
+from localset.apis.resources import BY_NAME, Resource
 from localset.apiserver import responses
 from localset.apiserver.house import HOUSE
 from localset.apiserver.negotiation import DISCOVERY_FORMS, Answer, choose
@@ -18,6 +18,13 @@ from localset.apiserver.routes import RouteTable
 
 _VERBS = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
 _CUSTOM_VERBS = ["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"]
+_GROUPS = (
+    "apps", "events.k8s.io", "authentication.k8s.io", "authorization.k8s.io", "autoscaling", "batch",
+    "networking.k8s.io", "policy", "rbac.authorization.k8s.io", "storage.k8s.io", "admissionregistration.k8s.io",
+    "apiextensions.k8s.io", "scheduling.k8s.io", "coordination.k8s.io", "node.k8s.io", "discovery.k8s.io",
+)  # fmt: skip
+"""Upstream's order of built-in groups. kubectl takes the first group that has a word, and prints `get all` by it."""
+_LAST_GROUP = "metrics.k8s.io"
 _METHOD_VERBS = {"GET": "get", "PUT": "update", "PATCH": "patch", "POST": "create", "DELETE": "delete"}
 _SUBRESOURCE_KINDS: dict[str, tuple[str, str, str]] = {
     "exec": ("", "v1", "PodExecOptions"),
@@ -32,6 +39,7 @@ _SUBRESOURCE_KINDS: dict[str, tuple[str, str, str]] = {
 
 def storage_version_hash(resource: Resource) -> str:
     """Return the hash that clients compare to see a changed storage version."""
+    resource = BY_NAME[resource.stored_as] if resource.stored_as else resource
     key = f"{resource.group}/{resource.storage_version}/{resource.kind}"
     return base64.b64encode(hashlib.sha256(key.encode()).digest()[:8]).decode()
 
@@ -84,7 +92,7 @@ def _resource_entries(routes: RouteTable, resource: Resource, version: str) -> l
             "singularName": "",
             "namespaced": resource.namespaced,
         }
-        if (group, sub_version) != (resource.group, version):
+        if (group, sub_version) != (resource.group, version) or kind == "Scale":
             made |= {"group": group, "version": sub_version}
         made |= {"kind": kind, "verbs": _subresource_verbs(routes, resource, version, subresource)}
         entries.append(made)
@@ -162,6 +170,12 @@ def aggregated(routes: RouteTable, groups: list[str], discovery_version: str) ->
     }
 
 
+def _rank(group: str) -> int:
+    if group in _GROUPS:
+        return _GROUPS.index(group)
+    return len(_GROUPS) + (group == _LAST_GROUP)
+
+
 def _server_addresses(request: web.Request) -> list[dict[str, str]]:
     return [{"clientCIDR": "0.0.0.0/0", "serverAddress": request.headers.get("Host", "")}]
 
@@ -190,7 +204,7 @@ async def core(request: web.Request) -> web.StreamResponse:
 async def groups(request: web.Request) -> web.StreamResponse:
     """Answer `/apis`."""
     routes = request.app[HOUSE].routes
-    named = [group for group in routes.versions if group]
+    named = sorted((group for group in routes.versions if group), key=_rank)
     classic = {"kind": "APIGroupList", "apiVersion": "v1", "groups": [api_group(routes, g) for g in named]}
     return await _answer(request, named, classic)
 

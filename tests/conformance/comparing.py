@@ -227,10 +227,24 @@ class Comparison:
                 continue
             if key == "managedFields":
                 self._managers(here, recorded, live)
+            elif key in {"groups", "resources"} and isinstance(one, list) and isinstance(other, list):
+                self._by_name(here, one, other)
             elif key == "resourceVersion" and one is not ABSENT and other is not ABSENT:
                 self._version(here, (recorded.get("uid"), live.get("uid")), str(one), str(other))
             else:
                 self._value(here, key, one, other)
+
+    def _by_name(self, path: str, recorded: list[Any], live: list[Any]) -> None:
+        """Compare what discovery lists: one line for each group or resource that is missing, new or different."""
+        if not all(isinstance(item, dict) and "name" in item for item in (*recorded, *live)):
+            self.values(path, recorded, live)
+            return
+        sides = [{item["name"]: item for item in side} for side in (recorded, live)]
+        for name in sides[0] | sides[1]:
+            self._value(f"{path}[{name}]", name, sides[0].get(name, ABSENT), sides[1].get(name, ABSENT))
+        orders = [[name for name in side if name in sides[0] and name in sides[1]] for side in sides]
+        if orders[0] != orders[1]:
+            self._differ(f"{path} (order)", *orders)
 
     def _value(self, path: str, key: str, recorded: Any, live: Any) -> None:
         if recorded is ABSENT or live is ABSENT:
