@@ -45,7 +45,7 @@ class Strategy:
         """Keep the stored status; count the generation when the spec differs."""
         if self.has_status:
             if "status" in old:
-                new["status"] = copy_of(old["status"])
+                new["status"] = old["status"]  # shared: neither changes any more
             else:
                 new.pop("status", None)
         if self.counts_generation:
@@ -61,7 +61,8 @@ class Strategy:
         status, version = new.get("status"), new["metadata"].get("resourceVersion")
         for field in [f for f in new if f != "metadata"]:
             del new[field]
-        new.update(copy_of({k: v for k, v in old.items() if k != "status"}))
+        new.update({k: v for k, v in old.items() if k != "status"})  # shared: neither changes any more
+        new["metadata"] = copy_of(old["metadata"])
         if version:
             new["metadata"]["resourceVersion"] = version
         if status is not None:

@@ -194,16 +194,20 @@ def same_json(left: Any, right: Any) -> bool:
 
 
 def apply_merge_patch(doc: Any, patch: Any) -> Any:
-    """Return `doc` merged with `patch`: null deletes, lists are replaced."""
+    """Return a copy of `doc` merged with `patch`: null deletes, lists are replaced."""
+    return copy_of(_merged(doc, patch))
+
+
+def _merged(doc: Any, patch: Any) -> Any:
     if not isinstance(patch, dict):
-        return copy_of(patch)
+        return patch
     result = dict(doc) if isinstance(doc, dict) else {}
     for key, value in patch.items():
         if value is None:
             result.pop(key, None)
         else:
-            result[key] = apply_merge_patch(result.get(key), value)
-    return copy_of(result)
+            result[key] = _merged(result.get(key), value)
+    return result
 
 
 def create_merge_patch(original: dict[str, Any], modified: dict[str, Any]) -> dict[str, Any]:

@@ -112,17 +112,19 @@ class House:
     async def create(self, resource: str, obj: Object) -> Object:
         """Create and return the stored object."""
         found = self.resource(resource)
-        return await self._writing.create(found, copy_of(scheme.default(found, obj)))
+        return await self._writing.create(found, scheme.default(found, obj))
 
     async def update(self, resource: str, obj: Object) -> Object:
         """Replace everything but status; 409 when resourceVersion is set and stale."""
         found = self.resource(resource)
-        new = copy_of(scheme.default(found, obj))
+        new = scheme.default(found, obj)
         return await self._writing.update(found, namespace_of(obj), name_of(obj), lambda _: new)
 
     async def update_status(self, resource: str, obj: Object) -> Object:
         """Replace status only; 409 as `update`."""
-        new = copy_of(obj)
+        new = {**obj, "metadata": copy_of(obj["metadata"])}  # the rest is the stored object's
+        if "status" in obj:
+            new["status"] = copy_of(obj["status"])
         return await self._writing.update(
             self.resource(resource), namespace_of(obj), name_of(obj), lambda _: new, subresource="status"
         )
@@ -139,7 +141,7 @@ class House:
 
         def change(old: Object) -> Object:
             new = patched(found, old, patch, patch_type)
-            return new if subresource else copy_of(scheme.default(found, new))
+            return new if subresource else scheme.default(found, new)
 
         return await self._writing.update(found, namespace, name, change, subresource=subresource)
 

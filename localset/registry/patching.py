@@ -21,7 +21,7 @@ _MOST_SHOWN = 4096
 
 
 def apply_patch(resource: Resource, version: str, document: Object, patch: Any, patch_type: PatchType) -> Object:
-    """Return `document` with `patch` applied; StatusError when it cannot be."""
+    """Return a private copy of `document` with `patch` applied; StatusError when it cannot be."""
     if patch_type is PatchType.JSON:
         result = apply_json_patch(document, patch)
     elif patch_type is PatchType.MERGE:
@@ -57,7 +57,7 @@ def check_same(new: Object, old: Object, resource: Resource) -> None:
 
 def patched(resource: Resource, old: Object, patch: Any, patch_type: PatchType) -> Object:
     """Return a private storage-version copy of `old` with `patch` applied."""
-    return copy_of(apply_patch(resource, resource.storage_version, old, patch, patch_type))  # type: ignore[no-any-return]
+    return apply_patch(resource, resource.storage_version, old, patch, patch_type)
 
 
 def with_replicas(resource: Resource, version: str, old: Object, scale: Any) -> Object:
