@@ -1,6 +1,7 @@
 """The registry as a Client: writes, conflicts, no-ops, watches."""
 
 import asyncio
+import copy
 
 import pytest
 
@@ -226,3 +227,20 @@ async def test_old_events_go_when_new_ones_come(store, clock):
         await registry.create("events", event)
     names = [e["metadata"]["name"] for e in (await registry.list("events")).items]
     assert names == ["e5", "e6", "e7"]
+
+
+async def test_an_update_changes_nothing_in_the_state_before(registry):
+    """What an update keeps is shared between the two states, so that whoever prepares it must make new parts."""
+    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": {"type": "object"}}}
+    names = {"plural": "things", "singular": "thing", "kind": "Thing", "listKind": "ThingList"}
+    spec = {"group": "example.org", "scope": "Namespaced", "names": names, "versions": [version]}
+    api = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition"}
+    resource = "customresourcedefinitions.apiextensions.k8s.io"
+    old = await registry.create(resource, {**api, "metadata": {"name": "things.example.org"}, "spec": spec})
+    before = copy.deepcopy(old)
+    versions = [{**version, "storage": False}, {**version, "name": "v2"}]
+    new = await registry.update(resource, {**old, "spec": {**old["spec"], "versions": versions}})
+    assert new["status"]["storedVersions"] == ["v1", "v2"]
+    assert old == before
+    await registry.update_status(resource, {**new, "status": {**new["status"], "conditions": []}})
+    assert old == before

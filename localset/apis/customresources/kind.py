@@ -82,11 +82,11 @@ class DefinitionStrategy(Strategy):
     def prepare_update(self, new: Object, old: Object) -> None:
         """Remember a new storage version beside those that objects may be stored in."""
         super().prepare_update(new, old)
-        status = new.setdefault("status", {})
+        status = new.get("status") or {}
         stored = list(status.get("storedVersions") or [])
         added = [v["name"] for v in new["spec"].get("versions") or [] if v.get("storage") and v["name"] not in stored]
         if added:
-            status["storedVersions"] = [*stored, *added]
+            new["status"] = {**status, "storedVersions": [*stored, *added]}
 
     def validate(self, obj: Object) -> list[Cause]:
         """Check a new definition, its name and the right to its group."""
