@@ -94,6 +94,11 @@ def _usage(error: click.UsageError) -> tuple[str, str]:
         name = error.option_name
         kind = f"unknown flag: {name}" if name.startswith("--") else f"unknown shorthand flag: '{name[1:]}' in {name}"
         return f"error: {kind}\n{help_line}", f"did you mean {near[0]}?" if near else ""
+    if isinstance(error, click.MissingParameter) and error.param is not None and error.ctx is not None:
+        usage = error.ctx.command.get_usage(error.ctx).removeprefix("Usage: ")
+        if isinstance(error.param, click.Option):
+            return f'error: required flag(s) "{error.param.opts[-1].lstrip("-")}" not set', usage
+        return f"error: {error.param.make_metavar(error.ctx)} must be specified\n{help_line}", usage
     message, _, hint = error.format_message().partition("\nhint: ")
     if isinstance(error, click.BadParameter) or error.ctx is None or error.ctx.parent is None:
         return f"error: {message}", hint

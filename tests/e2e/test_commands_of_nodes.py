@@ -108,6 +108,8 @@ def test_mistakes_get_a_sentence_and_a_hint(web: House) -> None:
         (["gte", "pods"], "hint: did you mean `localset get`?"),
         (["get", "pods", "--selectr=a"], "error: unknown flag: --selectr\nSee 'localset get --help' for usage."),
         (["get", "pod", "web-0", "-n", "kube-public", "-o", "yaml"], "hint: there is one in namespace default"),
+        (["run", "x"], 'error: required flag(s) "image" not set\nhint: localset run [OPTIONS] NAME [WORDS]...'),
+        (["stop"], "error: SET[/ORDINAL] must be specified\nSee 'localset stop --help' for usage.\nhint: "),
         (["drain", "x", "--timeout=soon"], '"soon" is not a duration such as 5s'),
     ):
         done = web.run(*words, check=False)

@@ -133,6 +133,16 @@ def test_exec_by_pod_set_and_ordinal(pods: House) -> None:
         assert (failed.returncode, text in failed.stderr) == (1, True), failed.stderr
 
 
+def test_a_pod_that_does_not_run_says_why(pods: House) -> None:
+    pods.run("run", "pend", "--image=nowhere/none")
+    until(lambda: "ImagePull" in pods.run("get", "pod", "pend").stdout)
+    for words in (["exec", "pend", "--", "true"], ["logs", "pend"], ["port-forward", "pend", "80"]):
+        failed = pods.run(*words, check=False)
+        assert failed.returncode == 1
+        assert "\nhint: pod pend is not ready: " in failed.stderr
+    pods.run("delete", "pod", "pend", "--now")
+
+
 def test_a_shell_on_a_terminal_knows_its_size_and_its_end(pods: House) -> None:
     dialogue = [("# ", "stty size\n"), ("33 111", "echo ans$((40 + 2))\n"), ("ans42", "exit 5\n")]
     code, shown = at_terminal(argv("exec", "-it", "web", "--", "sh"), environment(pods), dialogue)
