@@ -14,12 +14,11 @@ from typing import Any
 import click
 
 from localset.cli.context import Context
-from localset.cli.output import CommandError, OutputClosedError, StoppedError, say
+from localset.cli.output import PIPE_CLOSED, CommandError, OutputClosedError, StoppedError, say
 from localset.cli.transport import Api, DaemonNotRunningError
 from localset.machinery.errors import StatusError
 
 INTERRUPTED = 130
-PIPE_CLOSED = 141
 
 
 def tell(context: Context, error: BaseException) -> int:

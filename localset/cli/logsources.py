@@ -6,6 +6,7 @@ only ever writes whole lines. `Follower` keeps to a set: what runs later is foll
 
 import codecs
 import heapq
+import os
 import re
 import sys
 import threading
@@ -14,7 +15,7 @@ from typing import Any
 
 from localset.apis.statefulsets import parent_and_ordinal
 from localset.cli.context import Context
-from localset.cli.output import CommandError, clean, is_coloured, say
+from localset.cli.output import PIPE_CLOSED, CommandError, clean, is_coloured, say
 from localset.cli.pods import PODS, hint_of
 from localset.cli.transport import Api, path_of
 from localset.machinery.errors import StatusError
@@ -167,6 +168,8 @@ def _side_by_side(context: Context, sources: list[Source], options: dict[str, An
     def follow(source: Source) -> None:
         try:
             _print_lines(Api(context.api.socket_path), source, options)
+        except BrokenPipeError:
+            _nobody_reads()
         except (StatusError, OSError) as error:
             failures.append(error)
 
@@ -176,10 +179,15 @@ def _side_by_side(context: Context, sources: list[Source], options: dict[str, An
     for thread in threads:
         thread.join()
     for error in failures:
-        if isinstance(error, BrokenPipeError) or not options["ignore_errors"]:
+        if not options["ignore_errors"]:
             raise error
         say(f"error: {error}")
     return 0
+
+
+def _nobody_reads() -> None:
+    """End the command from a thread: its main thread waits for what may never come. Nothing is left to be undone."""
+    os._exit(PIPE_CLOSED)
 
 
 def _print_lines(api: Api, source: Source, options: dict[str, Any], **more: Any) -> None:
@@ -205,7 +213,6 @@ class Follower:
         """`sources_of` returns the containers of a Pod that are wanted."""
         self._context, self._options, self._selector, self._sources_of = context, options, selector, sources_of
         self._seen: set[tuple[str, str, int]] = set()
-        self._gone = threading.Event()
 
     def run(self) -> int:
         """Print until the daemon goes, or nobody reads."""
@@ -216,8 +223,6 @@ class Follower:
             self._take(pod, is_first=True)
         query["resourceVersion"] = body["metadata"]["resourceVersion"]
         for event in self._context.api.watch(path, query=query):
-            if self._gone.is_set():
-                raise BrokenPipeError
             if event["type"] != "DELETED":
                 self._take(event["object"], is_first=False)
         return 0
@@ -235,6 +240,6 @@ class Follower:
         try:
             _print_lines(Api(self._context.api.socket_path), source, options)
         except BrokenPipeError:
-            self._gone.set()
+            _nobody_reads()
         except (StatusError, OSError):
             return  # its Pod has gone; the watch tells of what comes after it

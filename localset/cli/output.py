@@ -25,6 +25,10 @@ class CommandError(Exception):
         self.prefix = prefix
 
 
+PIPE_CLOSED = 141
+"""The exit code of a command whose reader has gone, as a shell gives it for SIGPIPE."""
+
+
 class StoppedError(Exception):
     """The person pressed Ctrl-C."""
 

@@ -1,10 +1,14 @@
 """logs, exec, attach, cp, port-forward and run as `localset` has them, on real Pods and real terminals."""
 
+import fcntl
 import os
+import pty
 import signal
 import socket
+import struct
 import subprocess
 import tempfile
+import termios
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -104,6 +108,18 @@ def test_a_set_is_followed_over_the_restarts_of_its_pods(pods: House) -> None:
     assert (process.returncode, errors) == (130, "")
 
 
+def test_following_ends_when_nobody_reads_any_more(pods: House) -> None:
+    process = begin(pods, "logs", "-f", "talk", "--tail=1")
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.stdout.close()
+    pods.run("delete", "pod", "talk-0")
+    assert process.wait(timeout=10) == 141
+    assert process.stderr is not None
+    assert process.stderr.read() == ""
+    process.stderr.close()
+
+
 def test_a_terminal_gets_colours_and_nothing_else_that_acts(pods: House) -> None:
     say = "printf '\\033[31mred\\033[0m \\033]52;c;cHduZWQ=\\007 \\033[2J over\\rwritten \\342\\200\\256 end\\n'"
     pods.run("run", "odd", "--image=host", "--restart=Never", "--command", "--", "sh", "-c", say)
@@ -147,6 +163,24 @@ def test_a_shell_on_a_terminal_knows_its_size_and_its_end(pods: House) -> None:
     dialogue = [("# ", "stty size\n"), ("33 111", "echo ans$((40 + 2))\n"), ("ans42", "exit 5\n")]
     code, shown = at_terminal(argv("exec", "-it", "web", "--", "sh"), environment(pods), dialogue)
     assert code == 5, shown
+
+
+def test_a_shell_hears_of_a_new_size(pods: House) -> None:
+    wait = "trap 'stty size; exit 6' WINCH; echo re''ady; while :; do sleep 0.05; done"
+    words = argv("exec", "-it", "web", "--", "sh", "-c", wait)
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execve(words[0], words, environment(pods))
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    shown = b""
+    while b"ready" not in shown:
+        shown += os.read(terminal, 4096)
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 41, 97, 0, 0))
+    while b"41 97" not in shown:
+        shown += os.read(terminal, 4096)
+    _, status = os.waitpid(pid, 0)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(status) == 6
 
 
 def test_run_at_a_terminal_as_the_seed_has_it(pods: House) -> None:
