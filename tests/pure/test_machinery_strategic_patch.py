@@ -193,3 +193,10 @@ def test_an_order_that_names_all_is_the_order(live: list[dict[str, Any]], order:
     change = {"spec": {"$setElementOrder/containers": [{"name": n} for n in order]}}
     after = apply_strategic_patch(pod(*live), change, POD)
     assert [c["name"] for c in after["spec"]["containers"]] == [n for n in order if any(c["name"] == n for c in live)]
+
+
+@pytest.mark.parametrize(("version", "strategies"), [("v1", ("replace",)), ("v1beta1", ())])
+def test_the_selector_of_an_old_budget_is_merged(version: str, strategies: tuple[str, ...]) -> None:
+    rule = patch_rules("policy", version, "PodDisruptionBudget").lookup(("spec", "selector"))
+    assert rule is not None
+    assert rule.strategies == strategies

@@ -175,6 +175,12 @@ def test_the_dropped_versions_have_the_fields_of_v1_under_their_own_names(swagge
     assert spec["properties"]["template"]["$ref"] == f"#/definitions/{PREFIX}core.v1.PodTemplateSpec"
     assert old["x-kubernetes-group-version-kind"] == [{"group": "apps", "version": "v1beta1", "kind": "StatefulSet"}]
     assert PREFIX + "policy.v1beta1.PodDisruptionBudgetList" in swagger["definitions"]
+    selectors = {
+        version: swagger["definitions"][PREFIX + f"policy.{version}.PodDisruptionBudgetSpec"]["properties"]["selector"]
+        for version in ("v1", "v1beta1")
+    }
+    assert selectors["v1"]["x-kubernetes-patch-strategy"] == "replace"
+    assert "x-kubernetes-patch-strategy" not in selectors["v1beta1"]  # or each apply would say `configured`
 
 
 def test_merge_keys_list_types_and_defaults_stand_where_kubectl_looks(documents: Any) -> None:

@@ -263,9 +263,10 @@ def _wrong(path: str, expected: str, value: Any) -> _WrongType:
 class PatchRules:
     """The strategic-merge rules of one kind."""
 
-    def __init__(self, root: Node) -> None:
-        """Take the root node of the kind."""
+    def __init__(self, root: Node, *, is_old_budget: bool = False) -> None:
+        """Take the root node of the kind. `is_old_budget`: a selector of policy/v1beta1, which v1 replaces, merges."""
         self._root = root
+        self._merged = ("spec", "selector") if is_old_budget else ()
 
     def lookup(self, path: tuple[str, ...]) -> PatchRule | None:
         """Return the rule of the field at `path` (names from the root, no list indexes); None for an unknown field.
@@ -283,7 +284,7 @@ class PatchRules:
             if step is None:
                 return None
             node = step
-        if isinstance(node, str):
+        if isinstance(node, str) or (path and path == self._merged):
             return PatchRule(None, ())
         return PatchRule(node.get("mk"), tuple(node.get("ps", ())))
 
@@ -294,4 +295,4 @@ def patch_rules(group: str, version: str, kind: str) -> PatchRules:
     if node is None:
         at = f"{group}/{version}" if group else version
         raise bad_request(f'no kind "{kind}" is registered for version "{at}"')
-    return PatchRules(node)
+    return PatchRules(node, is_old_budget=(group, version, kind) == ("policy", "v1beta1", "PodDisruptionBudget"))

@@ -28,6 +28,8 @@ _ANY_JSON = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSON"
 _EVERYWHERE = (DELETE_OPTIONS, WATCH_EVENT)
 _ONCE_OPTIONAL = {("io.k8s.api.apps.v1beta1.", "selector")}
 """Fields that v1 requires and a version before it did not: kubectl 1.20 validates by this."""
+_ONCE_MERGED = {("io.k8s.api.policy.v1beta1.", "selector")}
+"""Fields that v1 replaces and a version before it merged: kubectl sends what is replaced with every apply."""
 _LEAVES: dict[str, dict[str, Any]] = {
     "s": {"type": "string"},
     "b": {"type": "boolean"},
@@ -215,6 +217,8 @@ class Definitions:
         made: dict[str, Any] = {"type": "object"}
         fields = {}
         for field, sub in node["p"].items():
+            if (source.renamed[1], field) in _ONCE_MERGED:
+                sub = {key: value for key, value in sub.items() if key != "ps"}
             fields[field] = self._field(source, sub, texts.get(field, ""))
         if fields:
             made["properties"] = fields
