@@ -217,9 +217,9 @@ class Definitions:
         made: dict[str, Any] = {"type": "object"}
         fields = {}
         for field, sub in node["p"].items():
-            if (source.renamed[1], field) in _ONCE_MERGED:
-                sub = {key: value for key, value in sub.items() if key != "ps"}
-            fields[field] = self._field(source, sub, texts.get(field, ""))
+            is_merged = (source.renamed[1], field) in _ONCE_MERGED
+            own = {key: value for key, value in sub.items() if key != "ps"} if is_merged else sub
+            fields[field] = self._field(source, own, texts.get(field, ""))
         if fields:
             made["properties"] = fields
         required = [field for field in node.get("req", ()) if (source.renamed[1], field) not in _ONCE_OPTIONAL]
