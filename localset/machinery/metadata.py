@@ -6,6 +6,8 @@ change it in place, `copy_of` it first.
 
 from typing import Any, NewType
 
+import orjson
+
 Object = dict[str, Any]
 Key = NewType("Key", str)
 """`namespace/name`, or `name` for cluster-scoped objects: what work queues carry."""
@@ -13,7 +15,12 @@ Uid = NewType("Uid", str)
 Name = NewType("Name", str)
 
 
-def sharing(new: Any, old: Any) -> Any:
+_COMPARED_WHOLE = 3
+"""So many levels are first compared as text, which is exact in types and order and far quicker than a walk: what a
+change leaves alone mostly begins there (spec, status, managedFields)."""
+
+
+def sharing(new: Any, old: Any, whole: int = _COMPARED_WHOLE) -> Any:
     """Return what equals `new` and takes its equal parts from `old`; `new` is used up.
 
     For values that nobody changes any more: an object's next state, or its siblings of one template, then cost only
@@ -23,15 +30,17 @@ def sharing(new: Any, old: Any) -> Any:
         return old
     if type(new) is not type(old):
         return new  # NB: True == 1 and 1 == 1.0
+    if whole and isinstance(new, dict | list) and orjson.dumps(new) == orjson.dumps(old):
+        return old
     if isinstance(new, dict):
         for key, value in new.items():
             if key in old:
-                new[key] = sharing(value, old[key])
+                new[key] = sharing(value, old[key], max(whole - 1, 0))
         is_same = len(new) == len(old) and all(key in old and value is old[key] for key, value in new.items())
         return old if is_same and list(new) == list(old) else new
     if isinstance(new, list):
         for index, pair in enumerate(zip(new, old, strict=False)):
-            new[index] = sharing(*pair)
+            new[index] = sharing(*pair, max(whole - 1, 0))
         is_same = len(new) == len(old) and all(a is b for a, b in zip(new, old, strict=True))
         return old if is_same else new
     return old if new == old else new

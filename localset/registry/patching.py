@@ -34,6 +34,22 @@ def apply_patch(resource: Resource, version: str, document: Object, patch: Any, 
     return {**result, "apiVersion": document["apiVersion"], "kind": document["kind"]}
 
 
+_HEAD = ("apiVersion", "kind", "metadata")
+
+
+def head_of(obj: Object) -> Object:
+    """Return what an object is and its metadata, shared, without all the rest."""
+    return {key: obj[key] for key in _HEAD if key in obj}
+
+
+def touches_metadata_alone(patch: Any, patch_type: PatchType) -> bool:
+    """Tell whether a patch can reach labels, annotations and their like and nothing else.
+
+    The rest of the object then need not be proved again: it was accepted as it is.
+    """
+    return patch_type in {PatchType.MERGE, PatchType.STRATEGIC} and isinstance(patch, dict) and set(patch) <= set(_HEAD)
+
+
 def unusable(result: Any, patch_type: PatchType, patch: Any, why: str) -> StatusError:
     """422 for a patch that leaves something which is no object of the kind."""
     shown = go_print(patch) if patch_type is PatchType.STRATEGIC else json.dumps(result, separators=(",", ":"))

@@ -4,6 +4,7 @@ What comes through the door is decoded by its version's schema first and encoded
 daemon come here; nothing above this floor may touch the store.
 """
 
+from contextlib import suppress
 from typing import Any
 
 from localset.apis import scheme
@@ -11,12 +12,20 @@ from localset.apis.resources import Resource
 from localset.base.frozen import replace
 from localset.client.client import DeleteOptions, PatchType
 from localset.machinery.errors import StatusError, bad_request
-from localset.machinery.metadata import Object, name_of, namespace_of
+from localset.machinery.metadata import Object, copy_of, name_of, namespace_of
 from localset.registry.deletion import ANSWERED_WITH_OBJECT, success_status, with_version_default
 from localset.registry.door import Door, Written, check_namespace, encoded
 from localset.registry.house import SPECIAL, Patch, WriteOptions, check_scalable
 from localset.registry.listing import encoded_list, list_metadata
-from localset.registry.patching import apply_patch, check_same, finalized, unusable, with_replicas
+from localset.registry.patching import (
+    apply_patch,
+    check_same,
+    finalized,
+    head_of,
+    touches_metadata_alone,
+    unusable,
+    with_replicas,
+)
 from localset.registry.scale import scale_of
 from localset.registry.settings import RegistrySettings
 from localset.registry.tracking import concerns_owners, track_update, without_owners
@@ -150,9 +159,19 @@ class Registry(Door):
         writer = self._writer(found, version, options, subresource)
         is_about_owners = concerns_owners(patch, patch_type)
 
+        is_of_metadata = not subresource and found.is_stored_in(version) and touches_metadata_alone(patch, patch_type)
+
         def change(old: Object) -> Object:
             before[:] = [old]
             shown = scheme.encode(found, version, old if is_about_owners else without_owners(old))
+            if is_of_metadata:
+                with suppress(StatusError):  # whoever is refused is told in full below
+                    head = apply_patch(found, version, head_of(shown), patch, patch_type)
+                    decoded, warnings[:] = self._decode(found, namespace, head, version, options)
+                    new = head_of(decoded)
+                    check_same(new, old, found)
+                    track_update(found, head_of(old), new, writer)
+                    return {**new, **copy_of({key: old[key] for key in old if key not in new})}
             document = apply_patch(found, version, shown, patch, patch_type)
             new, warnings[:] = self._decode_patched(found, namespace, document, version, options, patch, patch_type)
             check_same(new, old, found)

@@ -121,3 +121,28 @@ async def test_concurrent_patches_without_version_all_apply(registry):
 async def test_an_unknown_resource_is_not_found(registry):
     with pytest.raises(StatusError, match="could not find the requested resource"):
         await registry.list("widgets.example.com")
+
+
+async def test_a_patch_of_metadata_leaves_the_content_as_it_is_and_is_refused_in_the_same_words(registry):
+    made = (await registry.write_create(SETS, "default", stateful_set(), "v1", WriteOptions())).object
+
+    async def patch(body, version="v1"):
+        written = await registry.write_patch(
+            SETS, "default", "web", body, PatchType.MERGE, version, WriteOptions(field_manager="m")
+        )
+        return written.object
+
+    labelled = await patch({"metadata": {"labels": {"a": "b"}}})
+    assert orjson.dumps([labelled["spec"], labelled["status"]]) == orjson.dumps([made["spec"], made["status"]])
+    assert (labelled["metadata"]["generation"], labelled["metadata"]["labels"]) == (1, {"a": "b"})
+    owners = {owner["manager"]: list(owner["fieldsV1"]) for owner in labelled["metadata"]["managedFields"]}
+    assert owners["m"] == ["f:metadata"]
+    assert await patch({"metadata": {"labels": {"a": "b"}}}) == labelled
+    old = await patch({"metadata": {"labels": {"a": "c"}}}, "v1beta1")
+    assert (old["apiVersion"], old["metadata"]["labels"]) == ("apps/v1beta1", {"a": "c"})
+    for head in ({"labels": 1}, {"name": "other"}, {"labels": {"!": "x"}}, {"uid": "x"}, {"ownerReferences": [{}]}):
+        with pytest.raises(StatusError) as alone:
+            await patch({"metadata": head})
+        with pytest.raises(StatusError) as beside:
+            await patch({"metadata": head, "spec": {"replicas": 2}})
+        assert alone.value.to_status() == beside.value.to_status()
