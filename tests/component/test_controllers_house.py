@@ -61,7 +61,8 @@ async def house(registry, clock, tmp_path, scheduling):
     node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "here", "labels": {"kubernetes.io/hostname": "h"}}}
     made = await registry.create("nodes", node)
     resources = {"cpu": "2", "memory": "4Gi", "pods": "100"}
-    await registry.update_status("nodes", {**made, "status": {"capacity": resources, "allocatable": resources}})
+    status = {"capacity": resources, "allocatable": resources, "conditions": [{"type": "Ready", "status": "True"}]}
+    await registry.update_status("nodes", {**made, "status": status})
     informers = InformerFactory(registry, clock)
     settings = ControllerSettings(tmp_path, partial(ensure_kubernetes, registry, *API), scheduling, "PEM")
     controllers = Controllers(registry, clock, informers, settings, Directories())

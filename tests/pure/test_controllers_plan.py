@@ -43,7 +43,7 @@ def test_readiness_termination_and_publishing_decide_where_an_address_stands(pub
 
 NODE = {
     "metadata": {"name": "n", "labels": {"kubernetes.io/hostname": "n"}},
-    "status": {"allocatable": {"cpu": "2", "memory": "1Gi"}},
+    "status": {"allocatable": {"cpu": "2", "memory": "1Gi"}, "conditions": [{"type": "Ready", "status": "True"}]},
 }
 ANTI = {"labelSelector": {"matchLabels": {"app": "x"}}, "topologyKey": "kubernetes.io/hostname"}
 AFFINITY = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [ANTI]}}
@@ -75,6 +75,15 @@ def test_a_cordoned_node_takes_nothing(mode):
     cordoned = {**NODE, "spec": {"unschedulable": True}}
     decision = place(a_pod("x"), [cordoned], [], mode)
     assert decision.message == "0/1 nodes are available: 1 node(s) were unschedulable."
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_a_node_that_somebody_made_by_hand_takes_nothing_for_nobody_serves_it(mode):
+    by_hand = {"metadata": {"name": "a"}}
+    decision = place(a_pod("x"), [by_hand], [], mode)
+    taint = "{node.kubernetes.io/not-ready: }"
+    assert decision.message == f"0/1 nodes are available: 1 node(s) had untolerated taint {taint}."
+    assert place(a_pod("x"), [by_hand, NODE], [], mode).node == "n"
 
 
 def test_a_volume_that_names_the_claim_comes_before_a_smaller_one():

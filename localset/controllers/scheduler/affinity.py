@@ -12,6 +12,8 @@ from localset.machinery.metadata import Object, labels_of, name_of, namespace_of
 NODE_AFFINITY = "node(s) didn't match Pod's node affinity/selector"
 POD_AFFINITY = "node(s) didn't match pod affinity rules"
 POD_ANTI_AFFINITY = "node(s) didn't match pod anti-affinity rules"
+_READINESS = {True: (), False: ({"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"},)}
+"""What readiness means for new Pods: upstream writes it as a taint. Nobody serves a Node that was made by hand."""
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 
 
@@ -23,11 +25,16 @@ def taint_refusal(pod: Object, node: Object) -> str:
         cordon = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
         if not any(_tolerates(toleration, cordon) for toleration in tolerations):
             return "node(s) were unschedulable"
-    for taint in spec.get("taints") or []:
+    for taint in (*_READINESS[_is_ready(node)], *(spec.get("taints") or ())):
         is_hard = taint.get("effect") in {"NoSchedule", "NoExecute"}
         if is_hard and not any(_tolerates(toleration, taint) for toleration in tolerations):
             return f"node(s) had untolerated taint {{{taint.get('key', '')}: {taint.get('value', '')}}}"
     return ""
+
+
+def _is_ready(node: Object) -> bool:
+    conditions = (node.get("status") or {}).get("conditions") or []
+    return any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions)
 
 
 def _tolerates(toleration: Object, taint: Object) -> bool:
