@@ -13,6 +13,7 @@ from localset.apiserver.routes import Match
 from localset.machinery.errors import method_not_allowed
 
 _REVIEWS = frozenset(resource.name for resource in REVIEWS)
+_METRICS = frozenset(resource.name for resource in METRICS)
 _OF_OBJECTS = frozenset({"", "status", "finalize", "ephemeralcontainers"})
 """What is read and written as an object is; all other subresources have handlers of their own."""
 
@@ -27,7 +28,7 @@ async def answer(request: web.Request, match: Match) -> web.StreamResponse:
         return await reviews.create(request, match)
     from localset.apiserver import objects
 
-    if match.resource in METRICS:
+    if match.resource.name in _METRICS:
         from localset.apiserver import metrics
 
         return await objects.run(request, match, metrics.read)

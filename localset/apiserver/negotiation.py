@@ -57,10 +57,15 @@ DISCOVERY_FORMS: Forms = {"APIGroupDiscoveryList": ("apidiscovery.k8s.io", DISCO
 PLAIN: Forms = {}
 
 
+_PLAIN_ANSWER = Answer()
+_PLAIN_ACCEPTS = frozenset({"", JSON, _ANY, f"{JSON}, {_ANY}"})
+"""What most programs send with every request."""
+
+
 def choose(accept: str, forms: Forms) -> Answer:
     """Return the first acceptable alternative; raises StatusError 406 when there is none."""
-    if not accept.strip():
-        return Answer()
+    if accept in _PLAIN_ACCEPTS or not accept.strip():
+        return _PLAIN_ANSWER
     known_type = False
     for alternative in accept.split(","):
         media_type, parameters = parse_media_type(alternative)

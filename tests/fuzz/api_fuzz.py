@@ -33,12 +33,14 @@ def send_generated(target: Target, seed: int, count: int) -> None:
     operations = {name: operations_of(document) for name, document in documents.items()}
     share = max(1, count // (2 * sum(map(len, operations.values()))) + 1)
     for name, found in operations.items():
-        before = target.count
+        before, problems = target.count, len(target.problems)
         for operation in found:
             for sent in requests_of(operation, seed, share):
                 target.judge(sent, operation)
             prepare(target)
         print(f"  {name}: {target.count - before} requests to {len(found)} operations", flush=True)
+        for problem in distinct(target.problems[problems:]):
+            print(f"    {problem}", flush=True)
 
 
 def distinct(problems: list[str]) -> list[str]:
