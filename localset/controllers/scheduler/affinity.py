@@ -86,6 +86,12 @@ def _requirement_holds(requirement: Object, labels: dict[str, str]) -> bool:
     return have > limit if operator == "Gt" else have < limit
 
 
+def has_rules_about_pods(pod: Object) -> bool:
+    """Tell whether other Pods decide about this one's Node."""
+    affinity = (pod.get("spec") or {}).get("affinity") or {}
+    return bool(affinity.get("podAffinity") or affinity.get("podAntiAffinity"))
+
+
 def pod_affinity_refusals(pod: Object, node: Object, placed: Iterable[Object]) -> list[str]:
     """Return which of the Pod's required rules about other Pods the Node breaks; `placed` are the Node's Pods.
 

@@ -10,7 +10,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
 
-from localset.controllers.scheduler.affinity import NODE_AFFINITY, pod_affinity_refusals, taint_refusal, wants_node
+from localset.controllers.scheduler.affinity import (
+    NODE_AFFINITY,
+    has_rules_about_pods,
+    pod_affinity_refusals,
+    taint_refusal,
+    wants_node,
+)
 from localset.machinery.metadata import Object, is_being_deleted, name_of
 from localset.machinery.quantity import parse_quantity
 
@@ -50,7 +56,8 @@ def place(pod: Object, nodes: Iterable[Object], placed: Iterable[Object], mode: 
     ordered = sorted(nodes, key=name_of)
     if not ordered:
         return Decision(message="no nodes available to schedule pods")
-    everyone = [other for other in placed if holds_resources(other)]
+    is_alone = mode is Mode.RELAXED and not has_rules_about_pods(pod)  # most are: what it costs must not grow with them
+    everyone = [] if is_alone else [other for other in placed if holds_resources(other)]
     refusals: Counter[str] = Counter()
     for node in ordered:
         here = [other for other in everyone if other["spec"]["nodeName"] == name_of(node)]
