@@ -5,6 +5,7 @@ spellings of one image on Docker's own registry are made equal here; nothing is 
 """
 
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import NamedTuple
 
 _ANY_REGISTRY = "**/"
@@ -21,6 +22,7 @@ class Reference(NamedTuple):
     digest: str
 
 
+@lru_cache(maxsize=256)  # the same few patterns, for each container that starts
 def parse_reference(text: str) -> Reference:
     """Return the parts of an image reference or pattern. Any text is accepted; an odd one just matches nothing."""
     rest, _, digest = text.strip().partition("@")
