@@ -83,8 +83,8 @@ class _Completion:
         if entry is None:
             return {}
         module = importlib.import_module(entry[0])
-        if entry[1] == "main":
-            return dict(_plain_flags(module, self._before))
+        if entry[1].startswith("main"):
+            return dict(_plain_flags(module, [self._command, *self._before]))
         return dict(_click_flags(getattr(module, entry[1]), self._before))
 
     def _take_options(self) -> list[str]:
@@ -235,10 +235,10 @@ class _Completion:
         return all_containers(pod_meant(self._context, self._positional[0], self._context.namespace))
 
 
-def _plain_flags(module: Any, before: list[str]) -> Iterator[tuple[str, tuple[bool, str, tuple[str, ...]]]]:
+def _plain_flags(module: Any, words: list[str]) -> Iterator[tuple[str, tuple[bool, str, tuple[str, ...]]]]:
     flags = getattr(module, "FLAGS", None)
     if isinstance(flags, dict):
-        flags = flags.get(before[0] if before else "") or next(iter(flags.values()), None)
+        flags = next((flags[word] for word in words[:2] if word in flags), None) or next(iter(flags.values()), None)
     for flag in getattr(flags, "all", ()):
         has_value = flag.kind != "bool" and not flag.bare
         yield f"--{flag.name}", (has_value, flag.help, ())

@@ -3,123 +3,185 @@
 import time
 from typing import Any
 
-import click
-
-from localset.apis.resources import Resource
-from localset.cli.context import Context, parse_targets
-from localset.cli.manifests import read_manifests
-from localset.cli.output import fail, put, say
+from localset.cli.context import Context
+from localset.cli.flags import NAMESPACE, Flag, Flags, Given
+from localset.cli.output import CommandError, fail, put, say
+from localset.cli.selection import (
+    ALL,
+    ALL_NAMESPACES,
+    FIELD_SELECTOR,
+    FILENAME,
+    KUSTOMIZE,
+    RECURSIVE,
+    SELECTOR,
+    Found,
+    Place,
+    live,
+    places,
+)
 from localset.cli.transport import path_of
+from localset.cli.writing import DRY_RUN
 from localset.machinery.errors import StatusError
 
-
-@click.command()
-@click.argument("words", nargs=-1)
-@click.option("-f", "--filename", "files", multiple=True, help="File, directory, or - for standard input.")
-@click.option("-n", "--namespace", help="Namespace.")
-@click.option("-l", "--selector", default="", help="Label selector.")
-@click.option("--all", "is_all", is_flag=True, help="Every object of the kind in the namespace.")
-@click.option("--cascade", type=click.Choice(["background", "foreground", "orphan"]), default="background")
-@click.option("--grace-period", type=int, default=-1, help="Seconds before SIGKILL; -1: the object's own.")
-@click.option("--force", is_flag=True, help="With --grace-period=0: forget the object at once.")
-@click.option("--now", is_flag=True, help="As --grace-period=1.")
-@click.option("--wait/--no-wait", "is_waiting", default=True, help="Wait until it is gone.")
-@click.option("--timeout", type=float, default=0.0, help="Seconds to wait; 0: as long as it takes.")
-@click.option("--ignore-not-found", is_flag=True, help="Exit 0 when an object is absent.")
-@click.pass_obj
-def delete(context: Context, /, words: tuple[str, ...], **options: Any) -> int:
-    """Delete objects: `delete sts zk`, `delete -f zookeeper.yaml`, `delete pvc -l app=zk`."""
-    targets = _targets(context, words, options)
-    grace = _grace(options)
-    body: dict[str, Any] = {
-        "kind": "DeleteOptions",
-        "apiVersion": "v1",
-        "propagationPolicy": options["cascade"].capitalize(),
-    }
-    if grace is not None:
-        body["gracePeriodSeconds"] = grace
-    code = 0
-    deleted: list[tuple[Resource, str, str, str]] = []
-    for resource, namespace, name in targets:
-        path = path_of(resource, namespace, name)
-        try:
-            uid = context.api.request("GET", path).body["metadata"]["uid"]
-            context.api.request("DELETE", path, body)
-        except StatusError as error:
-            if error.code != 404:
-                raise
-            if not options["ignore_not_found"]:
-                say(f"Error from server (NotFound): {error.message}")
-                code = 1
-            continue
-        kind = f"{resource.singular}.{resource.group}" if resource.group else resource.singular
-        put(f'{kind} "{name}" {"force deleted" if grace == 0 and options["force"] else "deleted"}')
-        deleted.append((resource, namespace, name, uid))
-    if options["is_waiting"]:
-        deadline = time.monotonic() + options["timeout"] if options["timeout"] else None
-        for resource, namespace, name, uid in deleted:
-            _wait_until_gone(context, (resource, namespace, name), uid, deadline)
-    return code
+FLAGS = Flags(
+    "delete",
+    "delete ([-f FILE] | TYPE [(NAME | -l label | --all)]) [flags]",
+    "Delete objects: `delete sts zk`, `delete -f zookeeper.yaml`, `delete pvc -l app=zk`.",
+    *(FILENAME, RECURSIVE, KUSTOMIZE, NAMESPACE, SELECTOR, FIELD_SELECTOR, ALL, ALL_NAMESPACES, DRY_RUN),
+    Flag(
+        "cascade", default="background", bare="background", help="background, foreground or orphan: what depends on it."
+    ),
+    Flag("grace-period", "int", -1, "Seconds before SIGKILL; -1: the object's own."),
+    Flag("force", "bool", False, "Forget the object at once."),
+    Flag("now", "bool", False, "As --grace-period=1."),
+    Flag("wait", "bool", True, "Wait until it is gone."),
+    Flag("timeout", "duration", 0.0, "How long to wait; 0: as long as it takes."),
+    Flag("ignore-not-found", "bool", False, "Exit 0 when an object is absent."),
+    Flag("output", short="o", help="name."),
+    Flag("interactive", "bool", False, "Ask first.", "i"),
+)
+_FORCED = (
+    "Warning: Immediate deletion does not wait for confirmation that the running resource has been terminated. "
+    "The resource may continue to run on the cluster indefinitely."
+)
 
 
-def _grace(options: dict[str, Any]) -> int | None:
-    if options["now"]:
-        return 1
-    if options["force"]:
-        if options["grace_period"] > 0:
-            fail("--force and --grace-period greater than 0 cannot be specified together")
-        say("Warning: Immediate deletion does not wait for confirmation that the running resource has been terminated.")
+def main(context: Context, arguments: list[str]) -> int:
+    """Run `delete ARGUMENTS`."""
+    given = FLAGS.parse(arguments)
+    if given["help"]:
+        put(FLAGS.help_text())
         return 0
-    if options["grace_period"] == 0:
-        return 1  # as kubectl: 0 needs --force
-    return None if options["grace_period"] < 0 else int(options["grace_period"])
+    return _Delete(context, given).run()
 
 
-def _targets(context: Context, words: tuple[str, ...], options: dict[str, Any]) -> list[tuple[Resource, str, str]]:
-    if options["files"]:
-        if words:
-            fail("give either files or names")
-        return [
-            (m.kind.resource, m.namespace, m.name)
-            for m in read_manifests(context, list(options["files"]), options["namespace"] or "")
-        ]
-    namespace = options["namespace"] or "default"
-    found: list[tuple[Resource, str, str]] = []
-    for resource, name in parse_targets(context, words):
-        where = namespace if resource.namespaced else ""
-        if name is not None:
-            found.append((resource, where, name))
-            continue
-        if not options["selector"] and not options["is_all"]:
-            fail("resource(s) were provided, but no name was specified", hint="name objects, or use -l or --all")
-        items = context.items(resource, where, labelSelector=options["selector"])
-        if not items:
-            say("No resources found")
-        found += [(resource, where, item["metadata"]["name"]) for item in items]
-    return found
+class _Delete:
+    def __init__(self, context: Context, given: Given) -> None:
+        self._context, self._given = context, given
+        if given["output"] not in {"", "name"}:
+            fail(f"unexpected -o output mode: {given['output']}. We only support '-o name'")
+        if given["dry-run"] not in {"none", "client", "server", "unchanged"}:
+            fail(f'Invalid dry-run value ({given["dry-run"]}). Must be "none", "server", or "client".')
+        if given["cascade"] in {"true", "false"}:
+            given["cascade"] = "background" if given["cascade"] == "true" else "orphan"
+        if given["cascade"] not in {"background", "foreground", "orphan"}:
+            fail(f'invalid cascade value ({given["cascade"]}). Must be "background", "foreground", or "orphan"')
+        self._is_client_run = given["dry-run"] in {"client", "unchanged"}
+        self._grace = self._grace_seconds()
+        self._deadline = time.monotonic() + given["timeout"] if given["timeout"] > 0 else None
+
+    def _grace_seconds(self) -> int | None:
+        given, grace = self._given, self._given["grace-period"]
+        if given["now"]:
+            if grace != -1:
+                fail("--now and --grace-period cannot be specified together")
+            return 1
+        if given["force"]:
+            if grace > 0:
+                fail("--force and --grace-period greater than 0 cannot be specified together")
+            say(_FORCED)
+            return 0
+        if grace == 0:
+            return 1  # as kubectl: 0 needs --force
+        return None if grace < 0 else int(grace)
+
+    def run(self) -> int:
+        given = self._given
+        errors: list[StatusError | CommandError] = []
+        deleted: list[Found] = []
+        places_wanted = places(self._context, given, verb="delete")
+        is_lenient = given["ignore-not-found"] or given["all"] or given["selector"] or given["field-selector"]
+        for place in places_wanted:
+            try:
+                deleted += self._delete_place(place)
+            except StatusError as error:
+                if error.code == 404 and is_lenient:
+                    continue
+                if place.source:
+                    error.message = f'error when deleting "{place.source}": {error.message}'
+                errors.append(error)
+        if given["wait"] and not self._is_client_run and given["dry-run"] != "server":
+            for found in deleted:
+                try:
+                    wait_until_gone(self._context, found, self._deadline)
+                except CommandError as error:
+                    errors.append(error)
+        if errors:
+            from localset.cli.failures import tell_refusals
+
+            return tell_refusals(self._context, errors)
+        if not deleted and not given["ignore-not-found"] and not any(p.name for p in places_wanted):
+            put("No resources found")
+        return 0
+
+    def _delete_place(self, place: Place) -> list[Found]:
+        if place.name is not None and not self._is_client_run:
+            return [self._delete(Found(place.kind, place.namespace, place.name, {}, place.source))]
+        return [self._delete(found) for found in list(live(self._context, self._given, place))]
+
+    def _delete(self, found: Found) -> Found:
+        body = {
+            "kind": "DeleteOptions",
+            "apiVersion": "v1",
+            "propagationPolicy": self._given["cascade"].capitalize(),
+        }  # fmt: skip
+        if self._grace is not None:
+            body["gracePeriodSeconds"] = self._grace
+        if self._given["dry-run"] == "server":
+            body["dryRun"] = ["All"]
+        gone = found.obj
+        if not self._is_client_run:
+            gone = self._context.api.request("DELETE", found.path(), body).body
+        self._say(found)
+        return found._replace(obj=gone if isinstance(gone, dict) else {})
+
+    def _say(self, found: Found) -> None:
+        if self._given["output"] == "name":
+            put(found.label)
+            return
+        verb = "force deleted" if self._grace == 0 else "deleted"
+        dry = {"server": " (server dry run)", "none": ""}.get(self._given["dry-run"], " (dry run)")
+        put(f'{found.kind.label} "{found.name}" {verb}{dry}')
 
 
-def _wait_until_gone(context: Context, target: tuple[Resource, str, str], uid: str, deadline: float | None) -> None:
-    """Wait for DELETED on a watch; an object of another uid is a new one."""
-    resource, namespace, name = target
+def uid_of(answer: dict[str, Any]) -> str:
+    """Return the uid of what a DELETE answered: the object, or a Status that names it."""
+    if answer.get("kind") == "Status":
+        return str((answer.get("details") or {}).get("uid", ""))
+    return str((answer.get("metadata") or {}).get("uid", ""))
+
+
+def delete_and_wait(context: Context, found: Found, grace: int) -> None:
+    """Delete an object and wait until it is gone; `grace` -1 means its own."""
+    body: dict[str, Any] = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}
+    if grace >= 0:
+        body["gracePeriodSeconds"] = grace
+    answer = context.api.request("DELETE", found.path(), body).body
+    wait_until_gone(context, found._replace(obj=answer), None)
+
+
+def wait_until_gone(context: Context, found: Found, deadline: float | None) -> None:
+    """Wait for DELETED on a watch; an object of another uid is a new one. CommandError after `deadline`."""
+    uid = uid_of(found.obj)
     while True:
         try:
-            live = context.api.request("GET", path_of(resource, namespace, name)).body
+            now = context.api.request("GET", found.path()).body
         except StatusError as error:
             if error.code == 404:
                 return
             raise
-        if live["metadata"]["uid"] != uid:
+        if uid and now["metadata"]["uid"] != uid:
             return
         query: dict[str, Any] = {
-            "fieldSelector": f"metadata.name={name}",
-            "resourceVersion": live["metadata"]["resourceVersion"],
+            "fieldSelector": f"metadata.name={found.name}",
+            "resourceVersion": now["metadata"]["resourceVersion"],
         }
         if deadline is not None:
             left = int(deadline - time.monotonic())
             if left <= 0:
-                fail(f"timed out waiting for {resource.singular}/{name} to be gone")
+                fail(f"timed out waiting for the condition on {found.kind.resource.plural}/{found.name}")
             query["timeoutSeconds"] = max(1, left)
-        for event in context.api.watch(path_of(resource, namespace), query=query):
+        path = path_of(found.kind.resource, found.namespace, version=found.kind.version)
+        for event in context.api.watch(path, query=query):
             if event["type"] == "DELETED":
                 return

@@ -1,198 +1,161 @@
-"""`describe`: what a person asks of an object, then its events. The order is kubectl's; what we know more of is
-added."""
+"""`describe`: what a person asks of an object, then its events, as kubectl prints both."""
 
+from collections.abc import Callable
 from typing import Any
 
-import click
-
-from localset.apis.resources import BY_NAME, Resource
+from localset.apis.resources import BY_NAME
 from localset.cli.ages import age_of
-from localset.cli.context import Context, parse_targets
-from localset.cli.events import last_seen
-from localset.cli.output import put, to_yaml
-from localset.cli.reasons import reason_of
+from localset.cli.context import Context
+from localset.cli.describing.lines import Lines, moment
+from localset.cli.flags import NAMESPACE, Flag, Flags, Given
+from localset.cli.output import CommandError, put, say, write
+from localset.cli.printing.tabwriter import aligned
+from localset.cli.selection import ALL_NAMESPACES, FILENAME, KUSTOMIZE, RECURSIVE, SELECTOR, Found, Place, live, places
+from localset.cli.targets import Kinds, parse_words
+from localset.machinery.errors import StatusError
+
+FLAGS = Flags(
+    "describe",
+    "describe (-f FILE | TYPE [NAME_PREFIX | -l label] | TYPE/NAME) [flags]",
+    "Show objects in detail, with their events: `describe pod zk-0`, `describe sts/zk`.",
+    *(FILENAME, RECURSIVE, KUSTOMIZE, NAMESPACE, SELECTOR, ALL_NAMESPACES),
+    Flag("show-events", "bool", True, "Show the events."),
+    Flag("chunk-size", "int", 500, "Accepted for kubectl's sake."),
+)
+_WITHOUT_EVENTS = {"Secret", "Namespace", "Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding", "NetworkPolicy"}
 
 
-@click.command()
-@click.argument("words", nargs=-1)
-@click.option("-n", "--namespace", default="default", help="Namespace.")
-@click.option("-l", "--selector", default="", help="Label selector.")
-@click.pass_obj
-def describe(context: Context, words: tuple[str, ...], namespace: str, selector: str) -> int:
-    """Show objects in detail: `describe pod zk-0`, `describe sts/zk`."""
-    is_first = True
-    for resource, name in parse_targets(context, words):
-        where = namespace if resource.namespaced else ""
-        found = [context.get(resource, where, name)] if name else context.items(resource, where, labelSelector=selector)
-        for obj in found:
-            if not is_first:
-                put("\n")
-            is_first = False
-            put("\n".join(_lines(context, resource, obj)))
-    return 0
+def main(context: Context, arguments: list[str]) -> int:
+    """Run `describe ARGUMENTS`."""
+    given = FLAGS.parse(arguments)
+    if given["help"]:
+        put(FLAGS.help_text())
+        return 0
+    if not given.words and not given["filename"]:
+        raise CommandError(
+            'You must specify the type of resource to describe. Use "localset api-resources" for a complete list of '
+            "supported resources."
+        )
+    return _Describe(context, given).run()
 
 
-def _lines(context: Context, resource: Resource, obj: dict[str, Any]) -> list[str]:
-    metadata = obj["metadata"]
-    lines = [_field("Name", metadata["name"])]
-    if resource.namespaced:
-        lines.append(_field("Namespace", metadata["namespace"]))
-    lines.append(
-        _field("Created", f"{metadata.get('creationTimestamp')} ({age_of(metadata.get('creationTimestamp', ''))} ago)")
-    )
-    lines += _mapping("Labels", metadata.get("labels"))
-    annotations = {
-        k: v
-        for k, v in (metadata.get("annotations") or {}).items()
-        if k != "kubectl.kubernetes.io/last-applied-configuration"
-    }
-    lines += _mapping("Annotations", annotations)
-    for owner in metadata.get("ownerReferences") or []:
-        if owner.get("controller"):
-            lines.append(_field("Controlled By", f"{owner['kind']}/{owner['name']}"))
-    events = _events(context, obj)
-    if resource.kind == "Pod":
-        lines += _pod_lines(obj, events)
-    elif resource.kind == "StatefulSet":
-        lines += _set_lines(obj)
-    elif resource.kind == "Secret":
-        lines += ["Data", *(f"  {k}:  {len(v) * 3 // 4} bytes" for k, v in sorted((obj.get("data") or {}).items()))]
-    else:
-        for part in ("spec", "data", "subsets", "provisioner", "reclaimPolicy", "status"):
-            if obj.get(part):
-                lines += _block(part.capitalize(), obj[part])
-    return [*lines, *_event_lines(events)]
+class _Describe:
+    def __init__(self, context: Context, given: Given) -> None:
+        self._context, self._given = context, given
+        self._count = 0
+
+    def run(self) -> int:
+        errors: list[StatusError | CommandError] = []
+        for place in self._places():
+            try:
+                for found in list(live(self._context, self._given, place)):
+                    write(("\n\n" if self._count else "") + self._text(found))
+                    self._count += 1
+            except StatusError as error:
+                if error.code != 404 or not self._described_by_prefix(place):
+                    errors.append(error)
+        if errors:
+            from localset.cli.failures import tell_refusals
+
+            return tell_refusals(self._context, errors)
+        if not self._count:
+            where = self._given["namespace"] or self._context.namespace
+            say("No resources found" + ("" if self._given["all-namespaces"] else f" in {where} namespace."))
+        return 0
+
+    def _places(self) -> list[Place]:
+        given = self._given
+        if given["filename"] or given["selector"]:
+            return places(self._context, given, verb="describe")
+        targets = parse_words(Kinds(self._context), given.words)
+        if given["all-namespaces"] and any(target.name is not None for target in targets):
+            raise CommandError("a resource cannot be retrieved by name across all namespaces")
+        where = "" if given["all-namespaces"] else given["namespace"] or self._context.namespace
+        return [Place(t.kind, where if t.kind.resource.namespaced else "", t.name) for t in targets]
+
+    def _described_by_prefix(self, place: Place) -> bool:
+        """Describe what begins with a name that is not there; tell whether anything does."""
+        if place.name is None or any("/" in word for word in self._given.words):
+            return False
+        everything = live(self._context, self._given, place._replace(name=None))
+        matching = [found for found in everything if found.name.startswith(place.name)]
+        for found in matching:
+            write(self._text(found) + "\n")
+            self._count += 1
+        return bool(matching)
+
+    def _ask(self, name: str, namespace: str, **query: str) -> list[dict[str, Any]]:
+        return self._context.items(BY_NAME[name], namespace, **query)
+
+    def _text(self, found: Found) -> str:
+        obj, kind = found.obj, found.kind.resource.kind
+        special = _special(kind) if found.kind.resource.is_built_in else None
+        if kind == "Node":
+            from localset.cli.describing.nodes import node_lines
+
+            lines = node_lines(obj, self._ask, self._lease(found.name))
+        elif special is not None:
+            lines = special(obj, self._ask)
+        else:
+            from localset.cli.describing.generic import generic_lines
+
+            lines = generic_lines(obj)
+        if not self._given["show-events"] or kind in _WITHOUT_EVENTS:
+            return aligned("\n".join(lines)) + "\n"
+        events = self._events(found)
+        if not events:
+            return aligned("\n".join([*lines, "Events:\t<none>"])) + "\n"
+        return aligned("\n".join(lines)) + "\n" + aligned("\n".join(_event_lines(events))) + "\n"
+
+    def _events(self, found: Found) -> list[dict[str, Any]]:
+        uid = found.obj["metadata"].get("uid", "")
+        selector = f"involvedObject.name={found.name},involvedObject.kind={found.kind.resource.kind}"
+        events = self._ask("events", found.namespace, fieldSelector=selector)
+        own = [e for e in events if e["involvedObject"].get("uid") in {uid, found.name}]
+        return sorted(own, key=lambda e: e.get("lastTimestamp") or "")
+
+    def _lease(self, name: str) -> Lines:
+        try:
+            spec = self._context.get(BY_NAME["leases.coordination.k8s.io"], "kube-node-lease", name)["spec"]
+        except StatusError as error:
+            return [f"Lease:\tFailed to get lease: {error.message}"]
+        holder = spec.get("holderIdentity") or "<unset>"
+        times = [moment(spec[f]) if spec.get(f) else "<unset>" for f in ("acquireTime", "renewTime")]
+        return ["Lease:", f"  HolderIdentity:\t{holder}", f"  AcquireTime:\t{times[0]}", f"  RenewTime:\t{times[1]}"]
 
 
-def _field(name: str, value: object) -> str:
-    return f"{name + ':':<18}{value}"
+def _special(kind: str) -> Callable[..., Lines] | None:
+    """Return what describes a built-in kind, or None for those that are shown field by field."""
+    from localset.cli.describing import kinds
+
+    if kind == "Pod":
+        from localset.cli.describing.pods import pod_lines
+
+        return lambda obj, _: pod_lines(obj)
+    return {
+        "StatefulSet": kinds.statefulset_lines,
+        "Service": kinds.service_lines,
+        "PersistentVolumeClaim": kinds.claim_lines,
+        "PersistentVolume": kinds.volume_lines,
+        "StorageClass": kinds.class_lines,
+        "PodDisruptionBudget": kinds.budget_lines,
+        "ConfigMap": kinds.map_lines,
+        "Secret": kinds.secret_lines,
+        "ServiceAccount": kinds.account_lines,
+        "Namespace": kinds.namespace_lines,
+    }.get(kind)
 
 
-def _mapping(name: str, values: dict[str, str] | None) -> list[str]:
-    pairs = [f"{k}={v}" for k, v in sorted((values or {}).items())] or ["<none>"]
-    return [_field(name, pairs[0]), *(" " * 18 + pair for pair in pairs[1:])]
-
-
-def _block(name: str, value: object) -> list[str]:
-    if not isinstance(value, dict | list):
-        return [_field(name, value)]
-    return [f"{name}:", *("  " + line for line in to_yaml(value).rstrip("\n").splitlines())]
-
-
-def _pod_lines(pod: dict[str, Any], events: list[dict[str, Any]]) -> list[str]:
-    spec, status = pod["spec"], pod.get("status") or {}
-    lines = [_field("Node", spec.get("nodeName") or "<none>"), _field("Status", status.get("phase", "Pending"))]
-    why = reason_of(pod, events)
-    if why:
-        lines.append(_field("Why", why))
-    lines.append(_field("IP", status.get("podIP") or "<none>"))
-    states = {
-        s["name"]: s for s in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
-    }
-    for field, title in (("initContainers", "Init Containers"), ("containers", "Containers")):
-        if spec.get(field):
-            lines.append(f"{title}:")
-            for container in spec[field]:
-                lines += _container_lines(container, states.get(container["name"], {}))
-    lines.append("Conditions:")
-    for condition in status.get("conditions") or []:
-        text = f"  {condition['type']:<28}{condition['status']}"
-        lines.append(f"{text}  {condition.get('message', '')}".rstrip())
-    lines.append("Volumes:" if spec.get("volumes") else _field("Volumes", "<none>"))
-    for volume in spec.get("volumes") or []:
-        source = next((k for k in volume if k != "name"), "")
-        lines += [f"  {volume['name']}:", f"    {source}: {_short(volume.get(source))}"]
-    return lines
-
-
-def _short(value: object) -> str:
-    """Return a map's plain values on one line; a command as a person would type it."""
-    if isinstance(value, dict) and value.get("command"):
-        return "[" + " ".join(value["command"]) + "]"
-    return (
-        ", ".join(f"{k}={v}" for k, v in value.items() if not isinstance(v, dict | list))
-        if isinstance(value, dict)
-        else str(value)
-    )
-
-
-_DETAILS = {
-    "startedAt": "Started",
-    "finishedAt": "Finished",
-    "exitCode": "Exit Code",
-    "reason": "Reason",
-    "message": "Message",
-}
-
-
-def _container_lines(container: dict[str, Any], state: dict[str, Any]) -> list[str]:
-    lines = [f"  {container['name']}:", f"    Image:          {container.get('image')}"]
-    if state.get("containerID"):
-        lines.append(f"    Container ID:   {state['containerID']}")
-    ports = ", ".join(f"{p['containerPort']}/{p.get('protocol', 'TCP')}" for p in container.get("ports") or [])
-    lines.append(f"    Ports:          {ports or '<none>'}")
-    words = [(field.capitalize() + ":", container[field]) for field in ("command", "args") if container.get(field)]
-    lines += [f"    {title:<16}{' '.join(given)}" for title, given in words]
-    for title, key in (("State", "state"), ("Last State", "lastState")):
-        for kind, detail in (state.get(key) or {}).items():
-            lines.append(f"    {title + ':':<16}{kind.capitalize()}")
-            shown = {_DETAILS.get(name, name): value for name, value in (detail or {}).items() if name != "containerID"}
-            lines += [f"      {name + ':':<14}{value}" for name, value in shown.items()]
-    lines.append(f"    Ready:          {state.get('ready', False)}")
-    lines.append(f"    Restart Count:  {state.get('restartCount', 0)}")
-    for field in ("livenessProbe", "readinessProbe", "startupProbe"):
-        probe = container.get(field)
-        if probe:
-            action = next((k for k in ("exec", "httpGet", "tcpSocket", "grpc") if probe.get(k)), "?")
-            delay, timeout, period = (
-                probe.get("initialDelaySeconds", 0),
-                probe["timeoutSeconds"],
-                probe["periodSeconds"],
-            )
-            numbers = f"delay={delay}s timeout={timeout}s period={period}s"
-            title = field.removesuffix("Probe").capitalize()
-            lines.append(f"    {title + ':':<16}{action} {_short(probe[action])} {numbers}")
-    mounts = container.get("volumeMounts") or []
-    lines.append("    Mounts:" if mounts else "    Mounts:         <none>")
-    lines += [f"      {m['mountPath']} from {m['name']} ({'ro' if m.get('readOnly') else 'rw'})" for m in mounts]
-    return lines
-
-
-def _set_lines(statefulset: dict[str, Any]) -> list[str]:
-    spec, status = statefulset["spec"], statefulset.get("status") or {}
-    strategy = spec["updateStrategy"]
-    lines = [
-        _field("Replicas", f"{spec.get('replicas', 1)} desired | {status.get('replicas', 0)} total"),
-        _field("Ready", f"{status.get('readyReplicas', 0)} ready | {status.get('updatedReplicas', 0)} updated"),
-        _field("Update Strategy", strategy["type"]),
-        _field("Revision", f"{status.get('currentRevision', '')} -> {status.get('updateRevision', '')}"),
-        _field("Service", spec.get("serviceName", "")),
-        "Pod Template:",
-    ]
-    for container in spec["template"]["spec"]["containers"]:
-        lines += _container_lines(container, {})[:-3]
-    claims = spec.get("volumeClaimTemplates") or []
-    lines.append("Volume Claims:" if claims else _field("Volume Claims", "<none>"))
-    for claim in claims:
-        size = ((claim["spec"].get("resources") or {}).get("requests") or {}).get("storage", "")
-        lines.append(f"  {claim['metadata']['name']}: {size} {','.join(claim['spec'].get('accessModes') or [])}")
-    return lines
-
-
-def _events(context: Context, obj: dict[str, Any]) -> list[dict[str, Any]]:
-    namespace = obj["metadata"].get("namespace", "default")
-    selector = f"involvedObject.uid={obj['metadata']['uid']}"
-    return sorted(context.items(BY_NAME["events"], namespace, fieldSelector=selector), key=last_seen)
-
-
-def _event_lines(events: list[dict[str, Any]]) -> list[str]:
-    if not events:
-        return [_field("Events", "<none>")]
-    lines = ["Events:", "  Type      Reason                 Age    From                     Message"]
+def _event_lines(events: list[dict[str, Any]]) -> Lines:
+    lines = ["Events:", "  Type\tReason\tAge\tFrom\tMessage", "  ----\t------\t----\t----\t-------"]
     for event in events:
-        age = age_of(last_seen(event))
-        count = event.get("count") or 1
+        first = age_of(event.get("eventTime") or event.get("firstTimestamp") or "")
+        series, count = event.get("series"), event.get("count") or 1
+        if series:
+            first = f"{age_of(series.get('lastObservedTime', ''))} (x{series['count']} over {first})"
+        elif count > 1:
+            first = f"{age_of(event.get('lastTimestamp') or '')} (x{count} over {first})"
         source = (event.get("source") or {}).get("component") or event.get("reportingComponent", "")
-        message = event.get("message", "").strip() + (f" (x{count})" if count > 1 else "")
-        lines.append(f"  {event.get('type', ''):<9} {event.get('reason', ''):<22} {age:<6} {source:<24} {message}")
+        message = event.get("message", "").strip()
+        lines.append(f"  {event.get('type', '')}\t{event.get('reason', '')}\t{first}\t{source}\t{message}")
     return lines

@@ -8,6 +8,7 @@ import difflib
 import os
 import sys
 import traceback
+from collections.abc import Sequence
 from contextlib import closing, suppress
 from typing import Any
 
@@ -123,10 +124,16 @@ def server_error(error: StatusError) -> str:
     return f"Error from server ({error.reason}): {error.message}"
 
 
-def tell_refusals(context: Context, errors: list[StatusError]) -> int:
-    """Say what the API refused while other objects went well; return the exit code of a command with `errors`."""
+def tell_refusals(context: Context, errors: Sequence[StatusError | CommandError]) -> int:
+    """Say what went wrong with some objects while others went well; return the exit code of a command with `errors`.
+
+    As kubectl: `error: ` stands in front of a single one only.
+    """
     for error in errors:
-        _say(server_error(error), hint_for(context, error))
+        if isinstance(error, StatusError):
+            _say(server_error(error), hint_for(context, error))
+        else:
+            _say(str(error) if len(errors) > 1 else f"{error.prefix}{error}", error.hint)
     return 1 if errors else 0
 
 

@@ -14,7 +14,8 @@ _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 
 
 class Flag(NamedTuple):
-    """One flag. `kind` is bool, text, list (commas split, may repeat), array (may repeat), int or duration (seconds).
+    """One flag. `kind` is bool, text, list (commas split, may repeat), array (may repeat), int, duration or
+    seconds (a duration that may be a bare number; the value is in seconds).
 
     `bare` is what the flag means without a value, for those that need none (`--dry-run`); empty where it needs one.
     """
@@ -129,8 +130,9 @@ class Flags:
             if value.removeprefix("-").removeprefix("+").isdecimal() and value.isascii():
                 return int(value)
             why = f'strconv.ParseInt: parsing "{value}": invalid syntax'
-        elif flag.kind == "duration":
-            seconds = duration_of(value)
+        elif flag.kind in {"duration", "seconds"}:
+            is_bare = flag.kind == "seconds" and value.replace(".", "", 1).isdecimal()
+            seconds = float(value) if is_bare else duration_of(value)
             if seconds is not None:
                 return seconds
             why = f'time: {"missing unit in duration" if value.isdecimal() else "invalid duration"} "{value}"'
@@ -155,7 +157,7 @@ class Flags:
 
 
 def _shown(flag: Flag) -> str:
-    if flag.kind == "duration":
+    if flag.kind in {"duration", "seconds"}:
         return f"{flag.default:g}s"
     if flag.kind in {"list", "array"}:
         return "[]"

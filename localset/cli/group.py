@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import click
 
 from localset.cli.context import Context
+from localset.cli.kubectl import FORWARDED
 from localset.cli.output import OutputClosedError, StoppedError
 
 Commands = dict[str, tuple[str, str, str]]
@@ -29,6 +30,8 @@ class _LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, entry[2]) for name, entry in sorted(self.known.items())])
+            formatter.write_paragraph()
+            formatter.write_text("Your kubectl, where you have one, does the rest: " + ", ".join(sorted(FORWARDED)))
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

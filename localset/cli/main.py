@@ -11,31 +11,37 @@ import sys
 from localset.cli.context import Context
 
 _COMMANDS = {
-    "apply": ("localset.cli.apply", "apply", "Create or change objects from files"),
+    "annotate": ("localset.cli.labels", "main_annotate", "Set annotations of objects"),
+    "apply": ("localset.cli.apply", "main_apply", "Create or change objects from files"),
     "attach": ("localset.cli.attach", "attach", "Attach to the process of a container"),
     "completion": ("localset.cli.completion", "completion", "Print what lets your shell complete"),
     "cordon": ("localset.cli.nodes", "cordon", "Let no new Pods come to a Node"),
     "cp": ("localset.cli.cp", "cp", "Copy files into a container and out of it"),
-    "create": ("localset.cli.apply", "create", "Create objects from files"),
-    "delete": ("localset.cli.delete", "delete", "Delete objects by file, name or label"),
-    "describe": ("localset.cli.describe", "describe", "Show objects in detail, with their events"),
+    "create": ("localset.cli.apply", "main_create", "Create objects from files"),
+    "delete": ("localset.cli.delete", "main", "Delete objects by file, name or label"),
+    "describe": ("localset.cli.describe", "main", "Show objects in detail, with their events"),
     "dns": ("localset.cli.dns", "dns", "Ask the resolver; make this machine use it"),
     "down": ("localset.cli.down", "down", "End every Pod in order, then the daemon"),
     "drain": ("localset.cli.drain", "drain", "Move every Pod off a Node"),
+    "edit": ("localset.cli.edit", "main", "Change an object in your editor"),
     "events": ("localset.cli.events", "events", "List what happened"),
     "exec": ("localset.cli.exec", "exec_", "Run a command inside a container"),
     "get": ("localset.cli.get", "main", "List objects"),
     "image": ("localset.cli.image", "image", "List, show and add local images"),
     "kubeconfig": ("localset.cli.kubeconfig", "kubeconfig", "Print, write or merge the kubeconfig"),
-    "kubectl": ("localset.cli.kubectl", "kubectl", "Run your kubectl against this daemon"),
+    "kubectl": ("localset.cli.kubectl", "main", "Run your kubectl against this daemon"),
+    "label": ("localset.cli.labels", "main_label", "Set labels of objects"),
     "logs": ("localset.cli.logs", "logs", "Print the output of a container or of a whole set"),
     "ns": ("localset.cli.namespace", "ns", "Show or remember the namespace that commands use"),
     "open": ("localset.cli.open", "open_", "Show what to type to connect to a set"),
+    "patch": ("localset.cli.patch", "main", "Change fields of an object"),
     "port-forward": ("localset.cli.portforward", "port_forward", "Forward ports of this machine to a Pod"),
     "reset": ("localset.cli.reset", "reset", "Give one ordinal fresh volumes; asks first"),
     "restart": ("localset.cli.lifecycle", "restart", "Run a set or one ordinal anew; data stays"),
+    "rollout": ("localset.cli.rollout", "main", "Show, undo and restart rollouts"),
     "run": ("localset.cli.run", "run", "Run a Pod, attached when asked"),
-    "scale": ("localset.cli.scale", "scale", "Set the number of replicas"),
+    "scale": ("localset.cli.scale", "main", "Set the number of replicas"),
+    "set": ("localset.cli.setting", "main", "Change images, environment and resources of containers"),
     "start": ("localset.cli.lifecycle", "start", "Bring a stopped set or ordinal back"),
     "status": ("localset.cli.status", "status", "Show the daemon and every set"),
     "stop": ("localset.cli.lifecycle", "stop", "End a set's Pods, or its first or last; data stays"),
@@ -43,10 +49,11 @@ _COMMANDS = {
     "uncordon": ("localset.cli.nodes", "uncordon", "Let new Pods come to a Node again"),
     "up": ("localset.cli.up", "up", "Start the daemon"),
     "version": ("localset.cli.version", "version", "Print the versions of client and daemon"),
+    "wait": ("localset.cli.waiting", "main", "Wait for a condition"),
     "watch": ("localset.cli.watch", "watch", "Show every set live"),
 }
 _PLAIN = "main"
-"""The attribute that is a plain function instead of a click command."""
+"""What the attribute begins with that is a plain function instead of a click command."""
 
 _COMPLETE = "__complete"
 """Asked by the scripts of `completion`; in no list of commands."""
@@ -74,8 +81,13 @@ def _dispatched(context: Context, arguments: list[str]) -> int:
     entry = _COMMANDS.get(rest[0]) if rest else None
     if rest[:1] == [_COMPLETE]:
         return int(importlib.import_module("localset.cli.completing").main(_COMMANDS, context, rest[1:]))
-    if entry is not None and entry[1] == _PLAIN:
-        return int(importlib.import_module(entry[0]).main(context, rest[1:]))
+    if entry is not None and entry[1].startswith(_PLAIN):
+        return int(getattr(importlib.import_module(entry[0]), entry[1])(context, rest[1:]))
+    if rest and entry is None:
+        from localset.cli.kubectl import FORWARDED, run_kubectl
+
+        if rest[0] in FORWARDED:
+            return run_kubectl(context, rest)
     from localset.cli.group import run_click
 
     return run_click(_COMMANDS, context, rest if entry else arguments)

@@ -10,7 +10,7 @@ import json
 import re
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from localset.cli.main import run
 from tests.e2e.house import House
@@ -57,15 +57,20 @@ class SideBySide:
             sys.stdin = before
         return Outcome(code, out.getvalue(), err.getvalue())
 
-    def twin(self, kind: str, name: str, namespace: str) -> Any:
-        """Return an object without what differs between twins."""
+    def twin(self, kind: str, name: str, namespace: str) -> str:
+        """Return an object, as JSON, without what differs between twins."""
         text = self.kubectl.out("get", kind, name, "-n", namespace, "-o", "json", "--show-managed-fields")
-        return json.loads(_plain(text))
+        found = json.loads(text)
+        found.pop("status", None)  # revisions are hashes of templates that say when they were restarted
+        # Their order is that of the seconds in which they happened.
+        found["metadata"]["managedFields"].sort(key=lambda entry: json.dumps({**entry, "time": ""}, sort_keys=True))
+        return _plain(json.dumps(found, indent=4)).replace(newest_kubectl().name, "kubectl")
 
 
 def _plain(text: str) -> str:
     text = MOMENT.sub("MOMENT", UID.sub("UID", text))
-    text = re.sub(r'"(resourceVersion|clusterIP)": "[\d.]+"', r'"\1": "N"', text)
+    text = re.sub(r'("?(?:resourceVersion|clusterIP)"?): "[\d.]+"', r"\1: N", text)
+    text = re.sub(r'("?clusterIPs"?: \[?)\s*"[\d.]+"', r"\1N", text)
     return re.sub(r"\b(kube|ours)\b", "TWIN", text)
 
 

@@ -1,4 +1,4 @@
-"""`localset get` against the real kubectl, byte for byte."""
+"""`localset get` and `describe` against the real kubectl, byte for byte."""
 
 import shlex
 from collections.abc import Iterator
@@ -68,6 +68,75 @@ apiVersion: policy/v1
 kind: PodDisruptionBudget
 metadata: {name: budget}
 spec: {maxUnavailable: 1, selector: {matchLabels: {app: web}}}
+"""
+
+RICH = """
+apiVersion: v1
+kind: Secret
+metadata: {name: words}
+stringData: {pw: abc}
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: robot, labels: {a: b}}
+secrets: [{name: words}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: many, annotations: {note: hello}}
+spec:
+  type: NodePort
+  selector: {app: rich}
+  ports: [{port: 80, name: web, targetPort: 8080}, {port: 53, name: dns, protocol: UDP, targetPort: named}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: rich, labels: {app: rich}, annotations: {multi: "a\\nb", empty: ""}}
+spec:
+  serviceAccountName: robot
+  terminationGracePeriodSeconds: 1
+  tolerations: [{key: a, operator: Exists, effect: NoExecute, tolerationSeconds: 30}, {operator: Exists}]
+  containers:
+  - name: one
+    image: host
+    command: [sh, -c]
+    args: ["sleep 1000\\ntrue"]
+    ports: [{containerPort: 80, name: http}, {containerPort: 53, protocol: UDP}]
+    resources: {requests: {cpu: 100m, memory: 1Mi}}
+    livenessProbe: {exec: {command: [sh, -c, "true"]}, initialDelaySeconds: 30}
+    env:
+    - {name: PLAIN, value: x}
+    - {name: MULTI, value: "a\\nb"}
+    - {name: NS, valueFrom: {fieldRef: {fieldPath: metadata.namespace}}}
+    - {name: RES, valueFrom: {resourceFieldRef: {resource: requests.cpu}}}
+    - {name: SEC, valueFrom: {secretKeyRef: {name: words, key: pw}}}
+    envFrom: [{configMapRef: {name: none, optional: true}, prefix: P_}, {secretRef: {name: words}}]
+    volumeMounts: [{name: e, mountPath: /tmp/e, subPath: sub}, {name: c, mountPath: /tmp/c, readOnly: true}]
+  volumes:
+  - {name: e, emptyDir: {sizeLimit: 1Gi}}
+  - {name: c, configMap: {name: none, optional: true}}
+  - {name: d, downwardAPI: {items: [{path: labels, fieldRef: {fieldPath: metadata.labels}}]}}
+"""
+
+DESCRIBED = """
+describe
+describe pod nope
+describe pod rich
+describe pods web
+describe pod/web-0 --show-events=false
+describe sts web
+describe svc
+describe pvc
+describe pv
+describe node
+describe ns default
+describe pdb
+describe secret words
+describe sa
+describe sc
+describe controllerrevision
+describe pods -l app=nope
+describe lease
 """
 
 TABLES = """
@@ -161,14 +230,16 @@ def sides(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SideBySide]:
     house.up()
     try:
         sides.kubectl.out("apply", "-f", "-", stdin=OBJECTS)
+        sides.kubectl.out("apply", "-f", "-", stdin=RICH)
+        sides.kubectl.out("wait", "pod/rich", "--for=condition=Ready")
         until(lambda: house.json("sts", "web")["status"].get("readyReplicas") == 2)
         yield sides
     finally:
         house.down()
 
 
-@pytest.mark.parametrize("lines", [TABLES, OBJECTS_PRINTED], ids=["tables", "objects"])
-def test_get_prints_what_kubectl_prints(sides: SideBySide, lines: str) -> None:
+@pytest.mark.parametrize("lines", [TABLES, OBJECTS_PRINTED, DESCRIBED], ids=["tables", "objects", "described"])
+def test_reading_commands_print_what_kubectls_print(sides: SideBySide, lines: str) -> None:
     for line in lines.strip().splitlines():
         theirs, ours = sides.both(*shlex.split(line))
         assert ours == theirs, line
