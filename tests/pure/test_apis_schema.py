@@ -180,3 +180,9 @@ def test_an_unknown_field_has_no_rule_and_map_keys_and_free_form_values_are_know
     assert rules.lookup(("spec", "replicas", "deeper")) is None
     assert rules.lookup(("metadata", "labels", "app")) == (None, ())
     assert patch_rules("apps", "v1", "ControllerRevision").lookup(("data", "spec", "x")) == (None, ())
+
+
+@pytest.mark.parametrize("text", ["a", "a===", "é", "\U000c923a", "aGk=\n"])
+def test_secret_bytes_that_are_no_base64_are_refused(text: str) -> None:
+    with pytest.raises(StatusError, match=r"data\.key: illegal base64 data"):
+        check("", "v1", "Secret", {"data": {"key": text}})
