@@ -6,8 +6,6 @@ change it in place, `copy_of` it first.
 
 from typing import Any, NewType
 
-import orjson
-
 Object = dict[str, Any]
 Key = NewType("Key", str)
 """`namespace/name`, or `name` for cluster-scoped objects: what work queues carry."""
@@ -20,6 +18,12 @@ _COMPARED_WHOLE = 3
 change leaves alone mostly begins there (spec, status, managedFields)."""
 
 
+def _is_same_text(new: Any, old: Any) -> bool:
+    import orjson  # not above: the command line reads metadata too, and compares nothing
+
+    return bool(orjson.dumps(new) == orjson.dumps(old))
+
+
 def sharing(new: Any, old: Any, whole: int = _COMPARED_WHOLE) -> Any:
     """Return what equals `new` and takes its equal parts from `old`; `new` is used up.
 
@@ -30,7 +34,7 @@ def sharing(new: Any, old: Any, whole: int = _COMPARED_WHOLE) -> Any:
         return old
     if type(new) is not type(old):
         return new  # NB: True == 1 and 1 == 1.0
-    if whole and isinstance(new, dict | list) and orjson.dumps(new) == orjson.dumps(old):
+    if whole and isinstance(new, dict | list) and _is_same_text(new, old):
         return old
     if isinstance(new, dict):
         for key, value in new.items():

@@ -144,7 +144,8 @@ def _retain(live: dict[str, Any], patch: dict[str, Any]) -> None:
     keys = patch.pop(_RETAIN, None)
     if keys is None:
         return
-    if not isinstance(keys, list) or any(key not in keys for key in patch if not key.startswith("$")):
+    said = [key for key, value in patch.items() if value is not None and not key.startswith("$")]
+    if not isinstance(keys, list) or any(key not in keys for key in said):
         raise bad_request("invalid patch format of retainKeys")
     for key in [key for key in live if key not in keys]:
         del live[key]
