@@ -177,7 +177,7 @@ def test_the_dynamic_client_finds_kinds_by_discovery(api: client.ApiClient, tmp_
         maps.get(name="dynamic", namespace="default")
     sets = dynamic.resources.get(api_version="apps/v1", kind="StatefulSet")
     sets.create(body=a_set("dynamic", 0), namespace="default")
-    assert sets.scale.patch(body={"spec": {"replicas": 0}}, name="dynamic", namespace="default").spec.replicas == 0
+    assert sets.scale.patch(body={"spec": {"replicas": 0}}, name="dynamic", namespace="default").status.replicas == 0
     assert [item.metadata.name for item in sets.get(namespace="default", label_selector="").items] == ["dynamic"]
     sets.delete(name="dynamic", namespace="default")
 

@@ -154,7 +154,7 @@ class Mirror:
             self.put(new["metadata"]["name"], new["metadata"]["resourceVersion"])
 
 
-async def eventually(what: Callable[[], bool], seconds: float = 30) -> None:
+async def eventually(what: Callable[[], bool], seconds: float = 60) -> None:
     async with asyncio.timeout(seconds):
         while not what():  # noqa: ASYNC110 - the other side is another program's thread or process
             await asyncio.sleep(0.02)
