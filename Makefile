@@ -41,8 +41,9 @@ bench: setup  ## Print figures for start, memory, idle and the ensemble
 	@ls tests/bench/*.py >/dev/null 2>&1 || { echo 'there are no benchmarks in tests/bench'; exit 1; }
 	@for bench in tests/bench/[!_]*.py; do echo "== $$bench"; $(BIN)/python "$$bench" || exit 1; done
 
-conformance: setup  ## Replay the recorded exchanges with a real API server and count the differences (3 minutes)
+conformance: setup  ## Replay the recorded exchanges with a real API server and count the differences (6 minutes)
 	$(BIN)/python -m tests.conformance
+	$(BIN)/python -m tests.conformance kubectl-seed kubectl-132 kubectl-120
 
 bench-api: setup  ## Print rates of the API over TLS beside a kube-apiserver's (KUBE_APISERVER=PATH, or stored ones)
 	$(BIN)/python tests/bench/api_bench.py

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from tests.conformance import volatile
+from tests.conformance.owned import listed, owned_lines
 
 ABSENT = object()
 SHOWN = 200
@@ -280,17 +281,17 @@ class Comparison:
     def _managers(self, path: str, recorded: dict[str, Any], live: dict[str, Any]) -> None:
         if "managedFields" not in recorded:
             return
-        sides = [{p for e in side.get("managedFields") or [] for p in _owned(e)} for side in (recorded, live)]
+        sides = [{p for e in side.get("managedFields") or [] for p in owned_lines(e)} for side in (recorded, live)]
         only = [sorted(sides[0] - sides[1]), sorted(sides[1] - sides[0])]
         controllers = [line for line in only[0] if line.startswith(volatile.CONTROLLERS)]
         if controllers:
-            self._differ(f"{path} of controllers", "only " + _listed(controllers), "none")
+            self._differ(f"{path} of controllers", "only " + listed(controllers), "none")
         status = [line for line in only[0] if " .status." in line and line not in controllers]
         if status:
-            self._differ(f"{path} of status", "only " + _listed(status), "none")
+            self._differ(f"{path} of status", "only " + listed(status), "none")
         only[0] = [line for line in only[0] if line not in {*controllers, *status}]
         if only != [[], []]:
-            self._differ(path, "only " + _listed(only[0]), "only " + _listed(only[1]))
+            self._differ(path, "only " + listed(only[0]), "only " + listed(only[1]))
 
     def _cell(self, cell: Any) -> Any:
         """Return a recorded cell as its live counterpart should be."""
@@ -342,25 +343,6 @@ def _is_nothing(key: str, value: Any) -> bool:
 def _named(items: list[Any]) -> list[Any]:
     """Return what a list of objects shows of itself when its length is wrong."""
     return [_name_of(i)[1] or i if isinstance(i, dict) else i for i in items]
-
-
-def _owned(entry: dict[str, Any]) -> list[str]:
-    """Return one line per field that a managedFields entry owns."""
-    who = "/".join(str(entry.get(key) or "") for key in ("manager", "operation", "apiVersion"))
-    lines = [f"{who} {path}" for path in _leaves(entry.get("fieldsV1") or {}, "")]
-    return [volatile.NEWER_ATOMIC.sub(r"\1", line) for line in lines]
-
-
-def _leaves(fields: dict[str, Any], path: str) -> list[str]:
-    found = [path] if path and not fields else []
-    for key, inner in fields.items():
-        if key not in volatile.NEWER_OWNED:
-            found += _leaves(inner, f"{path}.{key.removeprefix('f:')}")
-    return found
-
-
-def _listed(paths: list[str]) -> str:
-    return "[" + ", ".join(paths[:6]) + (f" and {len(paths) - 6} more" if len(paths) > 6 else "") + "]"
 
 
 def _columns(table: dict[str, Any]) -> Any:

@@ -138,6 +138,10 @@ RACING = (
     (re.compile(r"crud/namespace/get-after-delete"), re.compile(r"(status|body): ")),
     (re.compile(r"delete/owner/\w+/at-once"), re.compile(r"(status|body):")),
     (re.compile(r"delete/(sts|owner|namespace)/"), re.compile(r"\.metadata\.resourceVersion ")),
+    (re.compile(r"kubectl-\d+/describe-"), re.compile(r"stdout: \w+   Normal  Successful(Create|Delete)  ")),
+    (re.compile(r"kubectl-\d+/describe-cr"), re.compile(r"stdout: ")),
+    (re.compile(r"kubectl-\d+/delete-l"), re.compile(r"stdout: \w+ pod \"web-\d\" ")),
+    (re.compile(r"kubectl-\d+/(rollout-status|run|wait|delete)"), re.compile(r"stdout: \w+ [Ww]aiting for ")),
 )
 """(record, difference): what a controller writes at its own pace, allocated ports, objects that were recorded apart."""
 
