@@ -3,7 +3,6 @@
 Shared by daemon and cli, so that both find the same daemon. The working directory never counts (issue 4, point 2).
 """
 
-import hashlib
 import os
 import re
 import sys
@@ -60,6 +59,8 @@ def api_socket(data_directory: Path) -> Path:
     inside = data_directory / "run" / "api.sock"
     if len(os.fsencode(inside)) <= 100:
         return inside
+    import hashlib  # not above: a quick command's socket rarely needs it
+
     digest = hashlib.sha256(os.fsencode(data_directory)).hexdigest()[:16]
     return runtime_directory() / f"{digest}.sock"
 
@@ -88,6 +89,8 @@ def context_name(data_directory: Path) -> str:
     """Return the name of the data directory in kubeconfigs: `localset`, for others with name and digest behind."""
     if data_directory == default_data_directory().resolve():
         return "localset"
+    import hashlib
+
     digest = hashlib.sha256(os.fsencode(data_directory)).hexdigest()[:4]
     return f"localset-{re.sub('[^A-Za-z0-9]+', '-', data_directory.name).strip('-') or 'data'}-{digest}"
 

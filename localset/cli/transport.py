@@ -4,8 +4,8 @@ Every command speaks to the same Kubernetes paths as any other client. HTTP/1.1 
 costs more to import than a request takes. Raises `DaemonNotRunningError` and the house's `StatusError`.
 """
 
+import _socket  # `socket` costs more to import than a request takes, and adds nothing that is used here
 import json
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -58,7 +58,7 @@ class _Connection:
     """One connection to the daemon: requests one after another, answers as whole bodies or as they arrive."""
 
     def __init__(self, path: str) -> None:
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
         self._buffer = b""
         self.status = 0
         self.headers: list[tuple[str, str]] = []
@@ -80,7 +80,7 @@ class _Connection:
     def is_stale(self) -> bool:
         """Tell whether the daemon closed the connection, or said something unasked, since the last answer."""
         try:
-            self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            self._socket.recv(1, _socket.MSG_PEEK | _socket.MSG_DONTWAIT)
         except BlockingIOError:
             return False
         except OSError:
