@@ -111,7 +111,13 @@ class Writer:
             return
         else:
             change = {"data": {"d": data, "n": str(self.random.random())}}
-            written = await own.patch("configmaps", "default", name, change, PatchType.MERGE)
+            try:
+                written = await own.patch("configmaps", "default", name, change, PatchType.MERGE)
+            except StatusError as error:  # deleted just before the daemon died, without an answer
+                if error.code != 404:
+                    raise
+                self.there.discard(name)
+                return
         self.taken.append(int(written["metadata"]["resourceVersion"]))
 
     async def state(self) -> State:
