@@ -145,7 +145,7 @@ RACING = (
     (re.compile(r"kubectl-\d+/delete-l"), re.compile(r"stdout: \w+ pod \"web-\d\" ")),
     (re.compile(r"kubectl-\d+/(rollout-status|run|wait|delete)"), re.compile(r"stdout: \w+ [Ww]aiting for ")),
 )
-"""(record, difference): what a controller writes at its own pace, allocated ports, objects that were recorded apart. For
+"""(record, difference): what a controller writes at its own pace, allocated ports, objects recorded apart. For
 commands: the order of what was made in one second or is named by a hash, and the makers that were not recorded."""
 
 
