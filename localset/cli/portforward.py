@@ -97,7 +97,7 @@ _Listener = tuple[socket.socket, int, int]
 
 
 def _listen(addresses: list[str], local: int, remote: int) -> list[_Listener]:
-    """Open the listening sockets of one pair; of `localhost` one address may fail, as where there is no IPv6."""
+    """Open the listening sockets of one pair; of `localhost` only 127.0.0.1 must work: not everyone has IPv6."""
     opened: list[_Listener] = []
     failures = []
     for address in [a for text in addresses for a in (("127.0.0.1", "::1") if text == "localhost" else (text,))]:
@@ -109,14 +109,19 @@ def _listen(addresses: list[str], local: int, remote: int) -> list[_Listener]:
             listener.listen(64)
         except OSError as error:
             listener.close()
-            failures.append(f"{address}: {(error.strerror or str(error)).lower()}")
+            if address != "::1":
+                failures.append(f"{address}: {(error.strerror or str(error)).lower()}")
             continue
         local = listener.getsockname()[1]
         opened.append((listener, local, remote))
-        shown = f"[{address}]" if ":" in address else address
-        put(f"Forwarding from {shown}:{local} -> {remote}")
-    if not opened:
-        fail(f"unable to listen on port {local}: {'; '.join(failures)}", hint=f"another local port: 1{local}:{remote}")
+    if failures or not opened:
+        for listener, _, _ in opened:
+            listener.close()
+        why = "; ".join(failures) or "no address works"
+        fail(f"unable to listen on port {local}: {why}", hint=f"take any free local port: `:{remote}`")
+    for listener, port, _ in opened:
+        address = listener.getsockname()[0]
+        put(f"Forwarding from {f'[{address}]' if ':' in address else address}:{port} -> {remote}")
     return opened
 
 
