@@ -15,10 +15,8 @@ from typing import Any
 import pytest
 
 from localset.base.directories import api_socket
-from localset.cli.main import _COMMANDS
 from localset.cli.transport import Api
 from tests.e2e.house import CHECKOUT, House, surroundings, until
-from tests.e2e.kubectls import newest_kubectl
 from tests.e2e.terminal import at_terminal
 
 PROMPT = "# "
@@ -73,8 +71,6 @@ class Walker:
         argv = [python, "-m", "localset", *words]
         environment = {"PATH": os.environ["PATH"], "PYTHONPATH": path, "LOCALSET_DATA_DIR": str(self.house.data)}
         environment |= {"TERM": "dumb", "HOME": os.environ.get("HOME", "/")}
-        if words[0] not in _COMMANDS:  # as `Hands` has it: a word that is kubectl's alone
-            argv = [str(newest_kubectl()), f"--kubeconfig={self.house.data / 'kubeconfig'}", *words]
         if step.typed:
             lines = step.typed if step.typed[-1] == "exit" else [*step.typed, "exit"]
             code, shown = at_terminal(argv, environment, [(PROMPT, f"{line}\n") for line in lines])
