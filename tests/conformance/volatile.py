@@ -140,6 +140,7 @@ RACING = (
     (re.compile(r"delete/(sts|owner|namespace)/"), re.compile(r"\.metadata\.resourceVersion ")),
     (re.compile(r"kubectl-\d+/describe-"), re.compile(r"stdout: \w+   Normal  Successful(Create|Delete)  ")),
     (re.compile(r"kubectl-120/rollout-history-yaml"), re.compile(r"stdout: \w+ +f:")),
+    (re.compile(r"kubectl-\d+/label-rm"), re.compile(r"stdout: ")),  # a rollout may replace the Pod in between
     (re.compile(r"kubectl-\d+/get-sort"), re.compile(r"stdout: \w+ web-\d ")),
     (re.compile(r"kubectl-\d+/describe-cr"), re.compile(r"stdout: ")),
     (re.compile(r"kubectl-\d+/delete-l"), re.compile(r"stdout: \w+ pod \"web-\d\" ")),
