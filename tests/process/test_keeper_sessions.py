@@ -59,7 +59,7 @@ async def test_other_stdin_stays_open_for_the_next_client(tmp_path: Path) -> Non
             await read_until(session, word)
             await session.close_stdin()
             await session.aclose()
-        assert text(tmp_path, "a") == ["one", "two"]
+        await until(lambda: text(tmp_path, "a") == ["one", "two"], "both lines are in the log")
 
 
 async def test_a_process_without_stdin_is_watched_and_not_written_to(tmp_path: Path) -> None:
