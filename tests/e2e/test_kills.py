@@ -147,7 +147,7 @@ def _act(house: House, dice: random.Random, wanted: dict[str, int], daemon: int)
         house.run("apply", "-f", "-", stdin=_manifest(name, wanted[name], policy))
     elif dice.random() < 0.3:
         del wanted[name]
-        house.run("delete", "sts", name, "--no-wait")
+        house.run("delete", "sts", name, "--wait=false")
     else:
         wanted[name] = dice.randint(0, 3)
         house.run("scale", "sts", name, f"--replicas={wanted[name]}")
