@@ -23,7 +23,7 @@ down:  ## End every replica and the daemon; data stays
 	@if [ -x $(LOCALSET) ]; then $(LOCALSET) down; else echo 'nothing is set up, so nothing runs'; fi
 
 test: setup  ## Run the tests that CI runs (up to 5 minutes)
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadgroup --durations=15
 
 test-all: setup  ## Run every test, the slow ones too
 	$(BIN)/python -m pytest -n 2 --dist loadgroup

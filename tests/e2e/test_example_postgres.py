@@ -19,6 +19,7 @@ def has(postgres: Example, pod: str, words: str) -> bool:
     return sql(postgres, pod, "SELECT string_agg(word, ' ' ORDER BY word) FROM words") == words
 
 
+@pytest.mark.slow
 def test_postgres_replicates_and_outlives_its_primary(postgres: Example) -> None:
     # One replica is enough to prove it, and a database is slow to make.
     hurry = "            - { name: POSTGRES_INITDB_ARGS, value: --no-sync }\n            - name: POSTGRES_USER\n"

@@ -38,6 +38,7 @@ def has_all(redis: Example, pod: str, count: int) -> bool:
     return redis.run(pod, "sh", "-c", script, check=False).split() == [f"value{number}" for number in range(count)]
 
 
+@pytest.mark.slow
 def test_the_redis_cluster_forms_and_outlives_a_master(redis: Example) -> None:
     redis.apply()
     redis.resolves()

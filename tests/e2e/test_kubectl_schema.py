@@ -13,7 +13,7 @@ import pytest
 from tests.e2e.house import House
 from tests.e2e.kubectls import OLD, USUAL, Kubectl, find_kubectl
 
-USUAL_HERE = {OLD, "1.28", "1.33"}
+USUAL_HERE = {OLD, "1.33"}
 """One of each way to read OpenAPI; the others run with the slow tests."""
 VERSIONS = [v if v in USUAL_HERE else pytest.param(v, marks=pytest.mark.slow) for v in USUAL]
 MANIFEST = """

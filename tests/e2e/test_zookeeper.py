@@ -122,7 +122,7 @@ def test_the_users_own_file_runs_byte_for_byte(house: House) -> None:
     _life(house, SEED / "zookeeper.yaml", Ensemble(house, "zk"))
 
 
-@pytest.mark.parametrize("isolation", ["loopback", "plain"])
+@pytest.mark.parametrize("isolation", ["loopback", pytest.param("plain", marks=pytest.mark.slow)])
 def test_an_ordinary_user_has_the_same_ensemble(
     make_house: Callable[..., House], ordinary_user: str, isolation: str
 ) -> None:
