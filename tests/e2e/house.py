@@ -155,7 +155,7 @@ class House:
         for process in psutil.process_iter():
             try:
                 run_id = process.environ().get("LOCALSET_RUN_ID", "")
-                is_ours = bool(run_id) and run_id in journal and process.status() != psutil.STATUS_ZOMBIE
+                is_ours = bool(run_id) and f'"{run_id}"' in journal and process.status() != psutil.STATUS_ZOMBIE
             except (psutil.Error, OSError):  # it has ended while we looked
                 continue
             if is_ours:

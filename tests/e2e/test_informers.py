@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 from kubernetes import client, config
 from kubernetes.informer import SharedInformer
 
@@ -215,6 +216,8 @@ def start_theirs(house: House, mirror: Mirror) -> tuple[SharedInformer, client.A
     return informer, api
 
 
+# The kubernetes client leaves sockets to the garbage collector when its watch is cut.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_informers_lose_nothing_whatever_is_cut(house: House, tmp_path: Path) -> None:
     await asyncio.to_thread(house.up)
     writer, mirror, their_mirror = Writer(house), Mirror(), Mirror()
