@@ -122,6 +122,7 @@ class Registry:
             self._fail(record, 0, "the child died before it could exec")
 
     def _fail(self, record: Record, number: int, message: str) -> None:
+        record.fields.pop("status", None)  # reaped before its report was read: what it left with was ours, no program's
         name = errno.errorcode.get(number, "")
         record.fields["error"] = f"{name}: {message}" if name else message
         record.fields["errno_name"] = name

@@ -19,6 +19,7 @@ USER = "localset-test" + os.environ.get("PYTEST_XDIST_WORKER", "")
 FREE = {"house", "make_house"}
 
 
+@pytest.hookimpl(tryfirst=True)  # NB: before pytest-xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep tests that share a house in one worker; those that make their own may run anywhere."""
     for item in items:

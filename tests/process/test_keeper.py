@@ -4,6 +4,7 @@
 
 import asyncio
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -20,6 +21,8 @@ from localset.kubelet.keeper_launch import KeeperError
 from localset.kubelet.keeper_runtime import KeeperRuntime
 from localset.kubelet.runtime import ExecSpec, Isolation, Mount, ProcessReport, ProcessSpec, ProcessState
 
+A, B = (f"{letter}-{secrets.token_hex(6)}" for letter in "ab")
+"""Run ids of this process alone: a keeper takes up or ends whatever carries its run ids, on the whole machine."""
 PATH = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -93,10 +96,10 @@ def lives(pid: int) -> bool:
 
 async def test_a_program_runs_with_exactly_its_environment_and_its_exit_code_is_told(tmp_path):
     async with running(tmp_path) as runtime:
-        report = await runtime.spawn(spec(tmp_path, "a", "sh", "-c", "env; printf end; exit 7"))
+        report = await runtime.spawn(spec(tmp_path, A, "sh", "-c", "env; printf end; exit 7"))
         assert report.state in {ProcessState.RUNNING, ProcessState.DRAINING, ProcessState.EXITED}
-        assert (await over(runtime, "a")).exit_code == 7
-        assert {line.split("=")[0] for line in text(tmp_path, "a")} <= {
+        assert (await over(runtime, A)).exit_code == 7
+        assert {line.split("=")[0] for line in text(tmp_path, A)} <= {
             "PATH",
             "LOCALSET_RUN_ID",
             "PWD",
@@ -105,15 +108,15 @@ async def test_a_program_runs_with_exactly_its_environment_and_its_exit_code_is_
             "SHLVL",
             "OLDPWD",
         }
-        assert text(tmp_path, "a")[-1] == "end"
-        assert (await runtime.spawn(spec(tmp_path, "a", "true"))).exit_code == 7
-        await runtime.forget("a")
+        assert text(tmp_path, A)[-1] == "end"
+        assert (await runtime.spawn(spec(tmp_path, A, "true"))).exit_code == 7
+        await runtime.forget(A)
         assert await runtime.list() == []
 
 
 async def test_a_missing_program_is_a_report_with_errno(tmp_path):
     async with running(tmp_path) as runtime:
-        report = await runtime.spawn(spec(tmp_path, "a", "nope"))
+        report = await runtime.spawn(spec(tmp_path, A, "nope"))
         assert (report.state, report.errno_name) == (ProcessState.FAILED, "ENOENT")
         assert "nope" in report.error
         assert report.exit_code is None
@@ -122,17 +125,15 @@ async def test_a_missing_program_is_a_report_with_errno(tmp_path):
 async def test_killing_the_keeper_under_output_loses_no_line_and_no_process(tmp_path):
     async with running(tmp_path) as runtime:
         script = "import sys\nfor i in range(400000): print(i)\nprint('last', flush=True)\nsys.exit(5)"
-        report = await runtime.spawn(spec(tmp_path, "a", "/usr/bin/python3", "-c", script))
+        report = await runtime.spawn(spec(tmp_path, A, "/usr/bin/python3", "-c", script))
         for _ in range(5):
             before = runtime.keeper_pid
-            size = len(text(tmp_path, "a"))
-            await until(
-                lambda size=size: len(text(tmp_path, "a")) > size + 1000 or not lives(report.pid), "more output"
-            )
+            size = len(text(tmp_path, A))
+            await until(lambda size=size: len(text(tmp_path, A)) > size + 1000 or not lives(report.pid), "more output")
             os.kill(before, signal.SIGKILL)
             await until(lambda before=before: runtime.keeper_pid != before, "a new keeper")
-        end = await over(runtime, "a")
-        seen = text(tmp_path, "a")
+        end = await over(runtime, A)
+        seen = text(tmp_path, A)
         assert set(seen) == {*map(str, range(400000)), "last"}
         assert len(seen) < 400001 + 5 * 64 * 1024 // 2
         assert end.exit_code in {5, None}
@@ -140,40 +141,40 @@ async def test_killing_the_keeper_under_output_loses_no_line_and_no_process(tmp_
 
 async def test_the_exit_code_of_an_adopted_process_is_true_or_unknown_never_zero(tmp_path):
     async with running(tmp_path) as runtime:
-        report = await runtime.spawn(
-            spec(tmp_path, "a", "sh", "-c", "trap 'exit 9' TERM; while :; do sleep 0.05; done")
-        )
+        report = await runtime.spawn(spec(tmp_path, A, "sh", "-c", "trap 'exit 9' TERM; while :; do sleep 0.05; done"))
         before = runtime.keeper_pid
         os.kill(before, signal.SIGKILL)
         await until(lambda: runtime.keeper_pid not in {before, None}, "a new keeper")
         assert [(r.state, r.pid) for r in await runtime.list()] == [(ProcessState.RUNNING, report.pid)]
-        await runtime.stop("a", 5)
-        assert (await over(runtime, "a")).exit_code in ({9} if kernel() >= (6, 15) else {9, None})
+        await runtime.stop(A, 5)
+        assert (await over(runtime, A)).exit_code in ({9} if kernel() >= (6, 15) else {9, None})
 
 
 async def test_strays_in_their_own_session_die_and_a_shell_that_stays_does_not_leave_its_child(tmp_path):
     async with running(tmp_path) as runtime:
         script = "setsid sh -c 'setsid sleep 1000 & echo $!; setsid sleep 1001 & echo $!' ; sleep 1002 && true"
-        await runtime.spawn(spec(tmp_path, "a", "dash", "-c", script))
-        await until(lambda: len(text(tmp_path, "a")) == 2, "two strays")
-        strays = [int(line) for line in text(tmp_path, "a")]
+        await runtime.spawn(spec(tmp_path, A, "dash", "-c", script))
+        await until(lambda: len(text(tmp_path, A)) == 2, "two strays")
+        strays = [int(line) for line in text(tmp_path, A)]
         assert all(lives(pid) for pid in strays)
-        await runtime.stop("a", 5)
-        assert (await over(runtime, "a")).exit_code == 143
+        await runtime.stop(A, 5)
+        assert (await over(runtime, A)).exit_code == 143
         assert not any(lives(pid) for pid in strays)
 
 
 async def test_who_ignores_term_is_killed_when_the_grace_is_over(tmp_path):
     async with running(tmp_path) as runtime:
-        await runtime.spawn(spec(tmp_path, "a", "sh", "-c", "trap '' TERM; echo up; while :; do sleep 1; done"))
-        await until(lambda: text(tmp_path, "a"), "up")
-        await runtime.stop("a", 0.2)
-        assert (await over(runtime, "a")).exit_code == 137
+        await runtime.spawn(spec(tmp_path, A, "sh", "-c", "trap '' TERM; echo up; while :; do sleep 1; done"))
+        await until(lambda: text(tmp_path, A), "up")
+        await runtime.stop(A, 0.2)
+        assert (await over(runtime, A)).exit_code == 137
 
 
 async def test_a_hundred_processes_start_and_end(tmp_path):
     async with running(tmp_path) as runtime:
-        reports = await asyncio.gather(*(runtime.spawn(spec(tmp_path, f"r{n}", "sleep", "1000")) for n in range(100)))
+        reports = await asyncio.gather(
+            *(runtime.spawn(spec(tmp_path, f"r{n}-{A}", "sleep", "1000")) for n in range(100))
+        )
         assert {report.state for report in reports} == {ProcessState.RUNNING}
         with pytest.raises(KeeperError, match="still run"):
             await runtime._request({"do": "shutdown"})
@@ -183,8 +184,8 @@ async def test_closing_stdout_makes_no_spin_and_dev_stdout_can_be_opened_again(t
     async with running(tmp_path) as runtime:
         user = 65534 if os.geteuid() == 0 else None
         script = "echo again > /dev/stdout; exec >&- 2>&-; exec sleep 1000"
-        await runtime.spawn(spec(tmp_path, "a", "sh", "-c", script, user=user))
-        await until(lambda: text(tmp_path, "a") == ["again"], "again")
+        await runtime.spawn(spec(tmp_path, A, "sh", "-c", script, user=user))
+        await until(lambda: text(tmp_path, A) == ["again"], "again")
         ticks = sum(map(int, Path(f"/proc/{runtime.keeper_pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13]))
         await asyncio.sleep(0.3)
         after = sum(map(int, Path(f"/proc/{runtime.keeper_pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13]))
@@ -194,9 +195,9 @@ async def test_closing_stdout_makes_no_spin_and_dev_stdout_can_be_opened_again(t
 @pytest.mark.parametrize("tty", [False, True])
 async def test_exec_sessions_carry_bytes_both_ways_and_the_exit_code(tmp_path, tty):
     async with running(tmp_path) as runtime:
-        await runtime.spawn(spec(tmp_path, "a", "sleep", "1000"))
+        await runtime.spawn(spec(tmp_path, A, "sleep", "1000"))
         session = await runtime.open_exec(
-            ExecSpec("a", ("sh", "-c", "read x; echo got $x; exit 3"), PATH, "/", tty=tty), stdin=True
+            ExecSpec(A, ("sh", "-c", "read x; echo got $x; exit 3"), PATH, "/", tty=tty), stdin=True
         )
         await session.write(b"hello\n")
         output = b"".join([data async for _, data in session.output()])
@@ -207,15 +208,15 @@ async def test_exec_sessions_carry_bytes_both_ways_and_the_exit_code(tmp_path, t
 
 async def test_attach_reaches_stdin_and_sees_output(tmp_path):
     async with running(tmp_path) as runtime:
-        await runtime.spawn(spec(tmp_path, "a", "sh", "-c", "while read x; do echo got $x; done", stdin=True))
-        session = await runtime.attach("a", stdin=True)
+        await runtime.spawn(spec(tmp_path, A, "sh", "-c", "while read x; do echo got $x; done", stdin=True))
+        session = await runtime.attach(A, stdin=True)
         assert session is not None
         await session.write(b"one\n")
         async for _, data in session.output():
             assert data == b"got one\n"
             break
         await session.aclose()
-        await until(lambda: text(tmp_path, "a") == ["got one"], "the line in the log")
+        await until(lambda: text(tmp_path, A) == ["got one"], "the line in the log")
 
 
 async def test_the_daemon_is_started_again_until_it_says_otherwise(tmp_path):
@@ -240,13 +241,13 @@ async def test_a_keeper_that_dies_at_a_failpoint_leaves_one_process_or_none(tmp_
     runtime = KeeperRuntime(tmp_path, SystemClock())
     await runtime.start()
     monkeypatch.delenv("LOCALSET_FAILPOINT")
-    report = await runtime.spawn(spec(tmp_path, "a", "sh", "-c", "echo $$; exec sleep 1000"))
+    report = await runtime.spawn(spec(tmp_path, A, "sh", "-c", "echo $$; exec sleep 1000"))
     if point in {"after-intent", "after-pid"}:
         assert report.state in {ProcessState.FAILED, ProcessState.UNKNOWN, ProcessState.RUNNING, ProcessState.DRAINING}
     else:
-        await until(lambda: text(tmp_path, "a"), "its pid")
-        assert set(text(tmp_path, "a")) == {str(report.pid)}
-    await runtime.stop("a", 0)
+        await until(lambda: text(tmp_path, A), "its pid")
+        assert set(text(tmp_path, A)) == {str(report.pid)}
+    await runtime.stop(A, 0)
     await until(lambda: all_over(runtime), "over")
     await runtime.shutdown_keeper()
     await runtime.aclose()
@@ -269,7 +270,7 @@ async def volumes_appear(tmp_path: Path, user: int):
         assert (await probe_isolation(runtime)).level is Isolation.LOOPBACK
         wanted = spec(
             tmp_path,
-            "a",
+            A,
             "sh",
             "-c",
             script,
@@ -280,16 +281,16 @@ async def volumes_appear(tmp_path: Path, user: int):
         )
         report = await runtime.spawn(wanted)
         assert report.state is ProcessState.RUNNING, report.error
-        await until(lambda: len(text(tmp_path, "a")) >= 6, "six lines")
-        assert text(tmp_path, "a") == ["zk-0", str(user), "/opt-x/w", "hi", "ro", "/var/lib/dpkg"]
+        await until(lambda: len(text(tmp_path, A)) >= 6, "six lines")
+        assert text(tmp_path, A) == ["zk-0", str(user), "/opt-x/w", "hi", "ro", "/var/lib/dpkg"]
         result = await runtime.execute(
-            ExecSpec("a", ("sh", "-c", "hostname; cat /data-x/f; id -u"), PATH, "/opt-x/w", user=user), 5
+            ExecSpec(A, ("sh", "-c", "hostname; cat /data-x/f; id -u"), PATH, "/opt-x/w", user=user), 5
         )
         assert result.output.split() == [b"zk-0", b"hi", str(user).encode()]
-        await runtime.stop("a", 5)
-        await over(runtime, "a")
-        await runtime.forget("a")
-        assert not (tmp_path / "private-a").exists()
+        await runtime.stop(A, 5)
+        await over(runtime, A)
+        await runtime.forget(A)
+        assert not (tmp_path / f"private-{A}").exists()
     assert Path("/proc/self/mounts").read_text() == before
     assert (volume / "f").read_text() == "hi\n"
 
