@@ -115,5 +115,8 @@ class Client(Protocol):
         label_selector: str = "",
         field_selector: str = "",
     ) -> AsyncGenerator[WatchEvent, None]:
-        """Yield changes after `resource_version`, for ever; 410 Expired when it is no longer held."""
+        """Yield changes after `resource_version`, for ever; 410 Expired when it is no longer held.
+
+        A BOOKMARK may come at any time: it is no change, its object says only up to which version all were told.
+        """
         ...

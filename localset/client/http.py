@@ -216,7 +216,7 @@ class HttpClient:
     ) -> AsyncGenerator[WatchEvent, None]:
         """Yield changes after `resource_version`, for ever; 410 when it is no longer held, 503 when the stream is cut.
 
-        A stream that the server ends in order is taken up again; bookmarks only move the place where.
+        A stream that the server ends in order is taken up again where it was. Bookmarks are passed on.
         """
         path = resource_path(await self._resource(resource), namespace)
         seen = resource_version
@@ -225,8 +225,7 @@ class HttpClient:
             query |= {"watch": "true", "allowWatchBookmarks": "true", "resourceVersion": seen}
             async for event in self._stream(path, query):
                 seen = version_of(event.object) or seen
-                if event.type is not WatchType.BOOKMARK:
-                    yield event
+                yield event
 
     async def _stream(self, path: str, query: dict[str, str]) -> AsyncGenerator[WatchEvent, None]:
         try:

@@ -1,7 +1,8 @@
 """A local copy of one resource, kept fresh by LIST and WATCH.
 
-Controllers, kubelet and DNS read from it and are told of changes; nobody polls. It works over any `Client`. After an
-own write, `wait_until_seen` closes the gap between the store and this copy, which is where stale-cache bugs live.
+Controllers, kubelet and DNS read from it and are told of changes; nobody polls. It works over any `Client`: a watch
+that is cut goes on where it was, and only a place that is no longer held costs another LIST. After an own write,
+`wait_until_seen` closes the gap between the store and this copy, which is where stale-cache bugs live.
 Objects in it are shared: never change one in place, and never write to the cache from outside.
 """
 
@@ -25,6 +26,8 @@ Objects = list[Object]
 
 FIRST_RETRY_SECONDS = 0.05
 LAST_RETRY_SECONDS = 10.0
+EXPIRED_CODE, CUT_CODE = 410, 503
+"""Codes of a watch that must list again, and of one that may go on from the version that it had reached."""
 
 
 class Informer:
@@ -125,20 +128,25 @@ class Informer:
         await future
 
     async def _run(self) -> None:
-        delay = FIRST_RETRY_SECONDS
+        delay, is_whole = FIRST_RETRY_SECONDS, False
         while True:
+            began, version = self._clock.monotonic(), self._version
             try:
-                await self._relist()
-                delay = FIRST_RETRY_SECONDS
+                if not is_whole:
+                    await self._relist()
+                    is_whole = True
                 await self._follow()
-                log.debug("%s: the watch ended; listing again", self.resource)
+                log.debug("%s: the watch ended; going on from %d", self.resource, self._version)
             except StatusError as error:
-                if error.code == 410:
+                is_whole = is_whole and error.code == CUT_CODE
+                if error.code == EXPIRED_CODE:
                     log.info("%s: %s; listing again", self.resource, error)
                     continue
                 log.warning("%s: %s; again in %.2f s", self.resource, error, delay)
             except (OSError, TimeoutError) as error:
                 log.warning("%s: connection lost: %s; again in %.2f s", self.resource, error, delay)
+            if self._version > version or self._clock.monotonic() - began > LAST_RETRY_SECONDS:
+                delay = FIRST_RETRY_SECONDS  # it had worked
             await self._clock.sleep(delay)
             delay = min(delay * 2, LAST_RETRY_SECONDS)
 
@@ -160,6 +168,7 @@ class Informer:
             self._remove(obj)
         for obj in answer.items:
             self._store(obj)
+        self._version = 0  # a server that was made anew may count from less
         self._has_seen(answer.resource_version)
         self._has_listed.set()
 

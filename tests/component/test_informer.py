@@ -10,7 +10,7 @@ from localset.base.clock import ManualClock
 from localset.client.client import ObjectList, WatchEvent, WatchType
 from localset.client.events import EventRecorder
 from localset.client.informer import Informer, InformerFactory
-from localset.machinery.errors import gone, not_found
+from localset.machinery.errors import StatusError, gone, not_found
 
 
 def pod(name: str, version: int, **labels: str) -> dict[str, Any]:
@@ -29,6 +29,7 @@ class ScriptedClient:
         self.version = 10
         self.stream: asyncio.Queue[Any] = asyncio.Queue()
         self.lists = 0
+        self.watched_from: list[int] = []
         self.created: list[dict[str, Any]] = []
         self.patched: list[Any] = []
 
@@ -36,7 +37,10 @@ class ScriptedClient:
         self.lists += 1
         return ObjectList(list(self.objects.values()), str(self.version))
 
-    async def watch(self, resource: str, namespace: str = "", **_: str) -> AsyncGenerator[WatchEvent, None]:
+    async def watch(
+        self, resource: str, namespace: str = "", *, resource_version: str, **_: str
+    ) -> AsyncGenerator[WatchEvent, None]:
+        self.watched_from.append(int(resource_version))
         while (item := await self.stream.get()) is not None:
             if isinstance(item, Exception):
                 raise item
@@ -113,16 +117,46 @@ async def test_an_expired_watch_lists_again_and_reports_what_was_missed(world):
     assert (seen[-2][1], seen[-1][0]) == (None, None)
 
 
-async def test_a_cut_stream_lists_again_after_a_pause(world):
-    client, clock, informer, _ = world
-    client.stream.put_nowait(None)
+async def resting(clock: ManualClock) -> None:
+    """Wait until the informer sleeps before it tries again."""
     while clock.next_due() is None:  # noqa: ASYNC110 - virtual time has no event for "somebody sleeps now"
         await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("cut", [None, StatusError(503, "ServiceUnavailable", "cut"), ConnectionResetError("cut")])
+async def test_a_cut_stream_goes_on_where_it_was_after_a_pause(world, cut):
+    client, clock, informer, _ = world
+    client.push(WatchType.ADDED, pod("b", 11))
+    client.push(WatchType.BOOKMARK, {"kind": "Pod", "metadata": {"resourceVersion": "29"}})
+    client.stream.put_nowait(cut)
+    await resting(clock)
+    client.push(WatchType.ADDED, pod("c", 30))
+    await clock.advance(1)
+    await informer.wait_until_seen("30")
+    assert (client.lists, client.watched_from) == (1, [10, 29])
+    assert {o["metadata"]["name"] for o in informer.list()} == {"a", "b", "c"}
+
+
+async def test_a_stream_that_is_refused_is_listed_again(world):
+    client, clock, informer, _ = world
+    client.stream.put_nowait(not_found("pods", ""))
+    await resting(clock)
     client.objects["c"] = pod("c", 30)
     client.version = 30
     await clock.advance(1)
     await informer.wait_until_seen("30")
     assert client.lists == 2
+
+
+async def test_a_server_made_anew_may_count_from_less(world):
+    client, _, informer, _ = world
+    client.version = 3
+    client.objects = {"c": pod("c", 2)}
+    client.stream.put_nowait(gone("too old resource version"))
+    client.stream.put_nowait(WatchEvent(WatchType.ADDED, pod("d", 4)))
+    while informer.get("default", "d") is None:  # noqa: ASYNC110 - nothing is heard of a version that is lower
+        await asyncio.sleep(0)
+    assert client.watched_from == [10, 3]
 
 
 async def test_a_late_handler_hears_of_what_is_already_there(world):

@@ -21,7 +21,7 @@ from kubernetes import client, config
 from kubernetes.informer import SharedInformer
 
 from localset.base.clock import SystemClock
-from localset.client.client import PatchType
+from localset.client.client import ObjectList, PatchType, WatchType
 from localset.client.http import HttpClient
 from localset.client.informer import Informer
 from localset.machinery.errors import StatusError
@@ -63,11 +63,21 @@ class Relay:
         self._writers.clear()
 
 
+class CountingClient(HttpClient):
+    """Counts the LISTs."""
+
+    lists = 0
+
+    async def list(self, *place: str, **selection: str) -> ObjectList:
+        self.lists += 1
+        return await super().list(*place, **selection)
+
+
 @asynccontextmanager
-async def relayed(house: House, directory: Path) -> AsyncGenerator[tuple[Relay, HttpClient], None]:
+async def relayed(house: House, directory: Path) -> AsyncGenerator[tuple[Relay, CountingClient], None]:
     relay = Relay(house.data / "run" / "api.sock")
     server = await asyncio.start_unix_server(relay.meet, directory / "relay.sock")
-    async with server, HttpClient(directory / "relay.sock") as cut_client:
+    async with server, CountingClient(directory / "relay.sock") as cut_client:
         yield relay, cut_client
         relay.cut()
 
@@ -183,7 +193,8 @@ class Follower:
                 async with aclosing(stream) as events:
                     async for event in events:
                         version = event.object["metadata"]["resourceVersion"]
-                        self.seen.append(int(version))
+                        if event.type is not WatchType.BOOKMARK:
+                            self.seen.append(int(version))
             except StatusError as error:
                 if error.code not in {410, 503}:
                     raise
@@ -232,6 +243,7 @@ async def test_informers_lose_nothing_whatever_is_cut(house: House, tmp_path: Pa
             await write_while_cutting(writer, relay)
             await eventually(lambda: set(writer.taken) <= set(follower.seen))
             assert (follower.seen, follower.expired) == (sorted(set(follower.seen)), 0), "each change once, in order"
+            assert cut_client.lists == 2, "the informer goes on where it was"
 
             for _ in range(2):
                 writing = asyncio.ensure_future(writer.write(60))
