@@ -64,9 +64,11 @@ class _Connection:
         self.headers: list[tuple[str, str]] = []
         try:
             self._socket.connect(path)
-        except (FileNotFoundError, ConnectionRefusedError) as error:
+        except OSError as error:
             self._socket.close()
-            raise DaemonNotRunningError from error
+            if isinstance(error, FileNotFoundError | ConnectionRefusedError):
+                raise DaemonNotRunningError from error
+            raise
 
     def send(self, method: str, url: str, body: bytes | None, headers: dict[str, str]) -> None:
         """Send a request and read the head of its answer."""
@@ -173,7 +175,10 @@ class Api:
         if data is not None:
             headers["Content-Type"] = content_type
         connection, self._connection = self._connection, None
-        if connection is None or connection.is_stale():
+        if connection is not None and connection.is_stale():
+            connection.close()
+            connection = None
+        if connection is None:
             connection = _Connection(str(self.socket_path))
         try:
             connection.send(method, _with_query(path, query), data, headers)

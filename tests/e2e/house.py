@@ -1,8 +1,10 @@
 """A real localset in a data directory of its own, driven by its command line as a person would."""
 
 import atexit
+import contextlib
 import functools
 import importlib.metadata
+import io
 import json
 import os
 import pwd
@@ -12,6 +14,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,9 +24,28 @@ import psutil
 import pytest
 from packaging.requirements import Requirement
 
+import localset.cli.main as command_line
+from localset.base.directories import api_socket
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 SEED = CHECKOUT.parent / "shared" / "seed"
 EXAMPLES = CHECKOUT / "examples"
+HERE = {
+    "annotate",
+    "apply",
+    "cordon",
+    "delete",
+    "describe",
+    "events",
+    "get",
+    "label",
+    "patch",
+    "restart",
+    "scale",
+    "set",
+}
+HERE |= {"start", "status", "stop", "top", "uncordon"}
+"""Commands that tests run in their own process, which saves 0.2 s each; the others are tried as a person types them."""
 
 
 def until(what: Callable[[], Any], seconds: float = 30.0, why: str = "") -> Any:
@@ -103,7 +125,41 @@ class House:
     def run(
         self, *words: str, check: bool = True, stdin: str | None = None, timeout: float = 120
     ) -> subprocess.CompletedProcess[str]:
-        """Run one command."""
+        """Run one command, in this process where that is as good."""
+        done = self._run_here(words, stdin) if self._may_run_here(words) else self._run_process(words, stdin, timeout)
+        if check and done.returncode != 0:
+            log = self.data / "daemon.log"
+            tail = log.read_text()[-4000:] if log.exists() else ""
+            raise AssertionError(
+                f"{words} exited {done.returncode}\n{done.stdout}\n{done.stderr}\n--- daemon.log\n{tail}"
+            )
+        return done
+
+    def _may_run_here(self, words: tuple[str, ...]) -> bool:
+        is_alone = threading.current_thread() is threading.main_thread()
+        has_daemon = api_socket(self.data).exists()
+        return (
+            is_alone
+            and has_daemon
+            and self.user is None
+            and words[0] in HERE
+            and not {"-w", "-h", "--help"} & set(words)
+        )
+
+    def _run_here(self, words: tuple[str, ...], stdin: str | None) -> subprocess.CompletedProcess[str]:
+        out, err = (io.TextIOWrapper(io.BytesIO(), write_through=True) for _ in range(2))
+        before, sys.stdin = sys.stdin, io.TextIOWrapper(io.BytesIO((stdin or "").encode()))
+        try:
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                code = command_line.run(["--data-dir", str(self.data), *words])
+        finally:
+            sys.stdin = before
+        texts = [stream.buffer.getvalue().decode() for stream in (out, err)]  # type: ignore[attr-defined]
+        return subprocess.CompletedProcess(words, code, *texts)
+
+    def _run_process(
+        self, words: tuple[str, ...], stdin: str | None, timeout: float
+    ) -> subprocess.CompletedProcess[str]:
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("LOCALSET", "XDG_"))}
         environment["LOCALSET_DATA_DIR"] = str(self.data)
         python, environment["PYTHONPATH"] = surroundings(self.user)
@@ -112,7 +168,7 @@ class House:
             entry = pwd.getpwnam(self.user)
             environment["HOME"] = entry.pw_dir
             identity = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
-        done = subprocess.run(
+        return subprocess.run(
             [python, "-m", "localset", *words],
             env=environment,
             cwd="/",
@@ -123,13 +179,6 @@ class House:
             check=False,
             **identity,
         )
-        if check and done.returncode != 0:
-            log = self.data / "daemon.log"
-            tail = log.read_text()[-4000:] if log.exists() else ""
-            raise AssertionError(
-                f"{words} exited {done.returncode}\n{done.stdout}\n{done.stderr}\n--- daemon.log\n{tail}"
-            )
-        return done
 
     def up(self) -> None:
         """Start the daemon at the wanted level."""

@@ -27,6 +27,25 @@ PLAIN_REFUSALS = (b"404 page not found", b'{"paths"', b'{\n  "paths"')
 LONGEST_LINE = 8190
 
 
+class _Connection(http.client.HTTPSConnection):
+    """Reads the answer of a server that refused the head of a request and closed before the rest was sent."""
+
+    def send(self, data: Any) -> None:
+        """Send what can be sent; a connection that is closed before its first byte is an error."""
+        is_rest = self.sock is not None and self._begun
+        self._begun = True
+        try:
+            super().send(data)
+        except (ssl.SSLError, ConnectionError):
+            if not is_rest:
+                raise
+
+    def putrequest(self, *arguments: Any, **options: Any) -> None:
+        """Begin a request."""
+        self._begun = False
+        super().putrequest(*arguments, **options)
+
+
 class Target:
     """The daemon of a house that is up, and what was wrong so far."""
 
@@ -52,7 +71,7 @@ class Target:
         for attempt in (1, 2):
             if self._connection is None:
                 parts = urlsplit(self.server)
-                self._connection = http.client.HTTPSConnection(
+                self._connection = _Connection(
                     parts.hostname or "", parts.port, context=self.context, timeout=HANG_SECONDS
                 )
             try:
