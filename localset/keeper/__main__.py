@@ -1,9 +1,9 @@
-"""The keeper's program: `python -I -S -E <this file> --data-directory DIR [--hold FD,FD]`.
+"""The keeper's program: `python -I -S -E <this file> --data-directory DIR [--hold FD,FD] [--namespaces FD,FD]`.
 
 Detaches itself, takes the lock, listens, and only then lets the caller go on: exit 0 says that one answers. What
-`--hold` names stays open for its life: the claim of the address block, which must outlast a daemon. Started by
-`kubelet.keeper_launch` alone, by exec and never by fork (reliability M9). With -S only the standard library is on the
-path; our own package is put last.
+`--hold` names stays open for its life: the claim of the address block, which must outlast a daemon; `--namespaces` are
+those of the Pods' network as a former keeper had them. Started by `kubelet.keeper_launch` alone, by exec and never by
+fork (reliability M9). With -S only the standard library is on the path; our own package is put last.
 """
 
 import contextlib
@@ -16,17 +16,18 @@ import time
 
 def main(argv: list[str]) -> int:
     """Run; 0 once a keeper answers, 1 with a sentence on stderr when none can."""
-    if len(argv) not in {3, 5} or argv[1] != "--data-directory" or argv[3:4] not in ([], ["--hold"]):
-        sys.stderr.write("usage: keeper --data-directory DIR [--hold FD,FD]\n")
+    options = dict(zip(argv[1::2], argv[2::2], strict=False))
+    if len(argv) % 2 == 0 or not {"--data-directory"} <= set(options) <= {"--data-directory", "--hold", "--namespaces"}:
+        sys.stderr.write("usage: keeper --data-directory DIR [--hold FD,FD] [--namespaces FD,FD]\n")
         return 2
-    for held in argv[4:5]:
-        for number in held.split(","):
-            os.set_inheritable(int(number), False)  # ours, not our children's
+    given = [int(number) for number in options.get("--namespaces", "").split(",") if number]
+    for number in [*given, *(int(number) for number in options.get("--hold", "").split(",") if number)]:
+        os.set_inheritable(number, False)  # ours, not our children's
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     if root not in sys.path:
         sys.path.append(root)
     os.umask(0o077)
-    directory = os.path.join(os.path.abspath(argv[2]), "keeper")
+    directory = os.path.join(os.path.abspath(options["--data-directory"]), "keeper")
     reading, writing = os.pipe()
     if os.fork():
         os.close(writing)
@@ -40,7 +41,7 @@ def main(argv: list[str]) -> int:
     os.close(reading)
     os.setsid()
     try:
-        _keep(directory, writing)
+        _keep(directory, writing, given)
     except OSError as error:
         with contextlib.suppress(OSError):
             os.write(writing, f"keeper: {error}\n".encode())
@@ -68,10 +69,11 @@ def _lock() -> int:
             return descriptor
 
 
-def _keep(directory: str, ready: int) -> None:
+def _keep(directory: str, ready: int, given: list[int]) -> None:
     from localset.keeper import linux
     from localset.keeper.journal import Journal
     from localset.keeper.loop import Loop, say
+    from localset.keeper.network import Network
     from localset.keeper.registry import Registry, raise_descriptor_limit
     from localset.keeper.server import Server
     from localset.keeper.supervision import Supervision
@@ -92,8 +94,11 @@ def _keep(directory: str, ready: int) -> None:
     loop = Loop()
     journal = Journal("journal")
     registry = Registry(loop, journal, limits)
+    network = Network(loop, journal, registry.children, given)
+    registry.network = network
     supervision = Supervision(loop, journal, registry)
     _hear_signals(loop, registry)
+    network.restore()
     registry.restore()
     supervision.restore()
     with contextlib.suppress(FileNotFoundError):
@@ -101,7 +106,7 @@ def _keep(directory: str, ready: int) -> None:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.bind("keeper.sock")
     listener.listen(64)
-    Server(loop, registry, supervision, listener)
+    Server(loop, registry, supervision, network, listener)
     os.write(ready, b"ok")
     os.close(ready)
     say(f"started with {len(registry.records)} records")

@@ -114,28 +114,12 @@ def _keep_only(parts: Parts) -> tuple[int, tuple[int, int, int], int]:
     return moved[parts.report], (moved[a], moved[b], moved[c]), moved[parts.gate]
 
 
-def _write(path: str, text: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(descriptor, text.encode())
-    finally:
-        os.close(descriptor)
-
-
-def new_user_namespace(flags: int, uid_line: str, gid_line: str) -> None:
-    """unshare with a map of one user and one group."""
-    linux.unshare(linux.CLONE_NEWUSER | flags)
-    _write("/proc/self/setgroups", "deny")
-    _write("/proc/self/uid_map", uid_line)
-    _write("/proc/self/gid_map", gid_line)
-
-
 def _isolate(spec: Spec, *, is_privileged: bool) -> None:
     uid, gid = os.geteuid(), os.getegid()
     if is_privileged:
         linux.unshare(linux.CLONE_NEWNS | linux.CLONE_NEWUTS)
     else:
-        new_user_namespace(linux.CLONE_NEWNS | linux.CLONE_NEWUTS, f"0 {uid} 1", f"0 {gid} 1")
+        linux.new_user_namespace(linux.CLONE_NEWNS | linux.CLONE_NEWUTS, f"0 {uid} 1", f"0 {gid} 1")
     if spec.get("hostname"):
         socket.sethostname(spec["hostname"])
     user, group = _ids(spec)
@@ -146,7 +130,7 @@ def _isolate(spec: Spec, *, is_privileged: bool) -> None:
         # a program would believe that it may setuid (runtime.md finding 11).
         user = uid if user is None else user
         group = gid if group is None else group
-        new_user_namespace(0, f"{user} 0 1", f"{group} 0 1")
+        linux.new_user_namespace(0, f"{user} 0 1", f"{group} 0 1")
 
 
 def _enter(pid: int, *, is_privileged: bool) -> None:

@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Callable
 
-from localset.keeper import child, linux, processes
+from localset.keeper import linux, processes
 from localset.keeper.journal import Fields
 from localset.keeper.mounts import Tree
 from localset.keeper.registry import Registry, remove_tree
@@ -52,11 +52,11 @@ def _try(private: str, writing: int, *, is_privileged: bool) -> None:
         if is_privileged:
             linux.unshare(flags)
         else:
-            child.new_user_namespace(flags, f"0 {uid} 1", f"0 {gid} 1")
+            linux.new_user_namespace(flags, f"0 {uid} 1", f"0 {gid} 1")
         mount = {"source": private, "target": _PROBE, "read_only": True}
         Tree(private, is_privileged=is_privileged).build([mount], "/", (0, 0))
         if not is_privileged:
-            child.new_user_namespace(0, f"{uid} 0 1", f"{gid} 0 1")
+            linux.new_user_namespace(0, f"{uid} 0 1", f"{gid} 0 1")
         os.write(writing, b"ok")
     except OSError as error:
         text = error.strerror or str(error)

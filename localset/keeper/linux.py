@@ -12,7 +12,10 @@ from typing import Any
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWUTS = 0x04000000
+CLONE_NEWIPC = 0x08000000
 CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
 
 MS_RDONLY = 1
 MS_NOSUID = 2
@@ -64,8 +67,27 @@ def unshare(flags: int) -> None:
     _call("unshare", ctypes.c_int(flags))
 
 
+def _write(path: str, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, text.encode())
+    finally:
+        os.close(descriptor)
+
+
+def new_user_namespace(flags: int, uid_line: str, gid_line: str) -> None:
+    """unshare with a map of one user and one group."""
+    unshare(CLONE_NEWUSER | flags)
+    _write("/proc/self/setgroups", "deny")
+    _write("/proc/self/uid_map", uid_line)
+    _write("/proc/self/gid_map", gid_line)
+
+
 def setns(descriptor: int, flags: int) -> None:
-    """Enter the namespaces of the process behind a pidfd, all at once: one by one fails in nested ones."""
+    """Enter the namespaces of the process behind a pidfd, all at once: one by one fails in nested ones.
+
+    Or the one namespace behind a file of /proc/PID/ns.
+    """
     _call("setns", ctypes.c_int(descriptor), ctypes.c_int(flags))
 
 

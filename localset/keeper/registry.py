@@ -16,6 +16,7 @@ from collections.abc import Callable
 from localset.keeper import child, linux, processes, streams
 from localset.keeper.journal import Fields, Journal
 from localset.keeper.loop import Loop, failpoint, say
+from localset.keeper.network import NETWORK_KEY, Network
 from localset.keeper.record import Answer, Record, packed
 from localset.keeper.transitions import Action, Event, State, step
 
@@ -38,6 +39,7 @@ class Registry:
         self.records: dict[str, Record] = {}
         self.children: dict[int, Callable[[int], None]] = {}
         self.subscribers: list[Callable[[Fields], None]] = []
+        self.network: Network
         self._looking = False
 
     # --- requests -------------------------------------------------------------------------------------------------
@@ -339,7 +341,7 @@ class Registry:
     def restore(self) -> None:
         """Take up what a former keeper left: by identity, never by pid alone."""
         for run_id, fields in list(self.journal.records.items()):
-            if run_id != DAEMON_KEY:
+            if run_id not in {DAEMON_KEY, NETWORK_KEY}:
                 if not isinstance(fields["spec"], str):
                     fields["spec"] = packed(fields["spec"])  # written by a keeper of an older version
                 self.records[run_id] = Record(run_id, dict(fields))

@@ -16,11 +16,13 @@ from localset.keeper import commands, isolation, wire
 from localset.keeper.attachments import Attachment
 from localset.keeper.journal import Fields
 from localset.keeper.loop import Loop, say
+from localset.keeper.network import Network
 from localset.keeper.registry import Registry
 from localset.keeper.supervision import Supervision
 
 PROTOCOL = 1
 _BACKLOG_BYTES = 16 << 20
+_HOLDER_TRIES = 200
 _CLOSED_BY_US = (BrokenPipeError, ConnectionError)
 
 
@@ -66,7 +68,10 @@ class Connection:
     def _serve(self, message: Fields) -> None:
         number = message.get("id")
 
-        def answer(value: object, descriptors: list[int] | None = None) -> None:
+        def answer(value: object, descriptors: list[int] | None = None, error: str = "") -> None:
+            if error:
+                self.send({"id": number, "error": error}, [])
+                return
             self.send({"id": number, "ok": value, "fds": len(descriptors or ())}, descriptors or [])
 
         try:
@@ -146,6 +151,9 @@ class Connection:
     def _do_check(self, message: Fields, answer: Callable[..., None]) -> None:
         isolation.probe(self._registry, message["directory"], answer)
 
+    def _do_network(self, message: Fields, answer: Callable[..., None]) -> None:
+        self._server.network.ensure(str(message["subnet"]), answer)
+
     def _do_daemon(self, message: Fields, answer: Callable[..., None]) -> None:
         self._server.supervision.set(
             {key: message[key] for key in ("pid", "argv", "environment", "working_directory", "restart")}
@@ -157,6 +165,7 @@ class Connection:
         if live and not message.get("force"):
             raise ValueError(f"{len(live)} processes still run")
         self._server.supervision.stop()
+        self._server.network.stop()
         answer(None)
         self._server.leave()
 
@@ -221,11 +230,14 @@ class Connection:
 class Server:
     """Accepts clients of our own user."""
 
-    def __init__(self, loop: Loop, registry: Registry, supervision: Supervision, listener: socket.socket) -> None:
+    def __init__(
+        self, loop: Loop, registry: Registry, supervision: Supervision, network: Network, listener: socket.socket
+    ) -> None:
         """Serve on `listener`, which is bound."""
         self.loop = loop
         self.registry = registry
         self.supervision = supervision
+        self.network = network
         self._listener = listener
         listener.setblocking(False)
         loop.add_reader(listener.fileno(), self._accept)
@@ -249,7 +261,10 @@ class Server:
         """Stop in the next round, so that the answer still goes out."""
         with contextlib.suppress(OSError):
             os.unlink("keeper.sock")
-        self.loop.call_later(0.01, self._stop)
+        self.loop.call_later(0.01, lambda: self._stop(_HOLDER_TRIES))
 
-    def _stop(self) -> None:
-        self.loop.is_stopped = True
+    def _stop(self, tries: int) -> None:
+        if self.network.pid and tries:  # nothing of ours is left once the keeper has gone
+            self.loop.call_later(0.005, lambda: self._stop(tries - 1))
+        else:
+            self.loop.is_stopped = True

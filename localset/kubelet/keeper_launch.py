@@ -47,20 +47,25 @@ class Launch:
         return os.waitstatus_to_exitcode(status), text.decode("utf-8", "replace").strip()
 
 
-def launch_keeper(data_directory: Path, held: Iterable[int] = ()) -> Launch:
-    """Start a keeper of `data_directory`, which keeps the descriptors `held` open for its whole life."""
+def launch_keeper(data_directory: Path, held: Iterable[int] = (), namespaces: Iterable[int] = ()) -> Launch:
+    """Start a keeper of `data_directory`, which keeps the descriptors `held` open for its whole life.
+
+    `namespaces` are those of the Pods' network, kept from a keeper that has died.
+    """
     import localset.keeper
 
     program = Path(localset.keeper.__file__).with_name("__main__.py")
     argv = [sys.executable, "-I", "-S", "-E", str(program), "--data-directory", str(data_directory)]
     reading, writing = os.pipe()
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    inherited = list(held)
+    claims, network = list(held), list(namespaces)
+    inherited = [*claims, *network]
     try:
         actions = [(os.POSIX_SPAWN_DUP2, null, 0), (os.POSIX_SPAWN_DUP2, null, 1), (os.POSIX_SPAWN_DUP2, writing, 2)]
         for descriptor in inherited:
             os.set_inheritable(descriptor, True)
-        argv += ["--hold", ",".join(map(str, inherited))] if inherited else []
+        argv += ["--hold", ",".join(map(str, claims))] if claims else []
+        argv += ["--namespaces", ",".join(map(str, network))] if network else []
         pid = os.posix_spawn(sys.executable, argv, dict(os.environ), file_actions=actions, setsid=True)
     except OSError as error:
         os.close(reading)
@@ -73,19 +78,22 @@ def launch_keeper(data_directory: Path, held: Iterable[int] = ()) -> Launch:
     return Launch(pid, reading)
 
 
-def dial_keeper(data_directory: Path) -> socket.socket | None:
-    """Return a connection to the keeper of `data_directory`, or None when none answers."""
-    path = data_directory / "keeper" / "keeper.sock"
+def dial_keeper(data_directory: Path, name: str = "keeper.sock") -> socket.socket | None:
+    """Return a connection to the keeper of `data_directory`, or None when none answers.
+
+    `name` may be another socket of its directory: the network holder's.
+    """
+    path = data_directory / "keeper" / name
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     directory = -1
     try:
-        name = str(path)
-        if len(os.fsencode(name)) > LONGEST_SOCKET_NAME:
+        address = str(path)
+        if len(os.fsencode(address)) > LONGEST_SOCKET_NAME:
             if sys.platform != "linux":
                 raise KeeperError(f"the path of the socket is too long for this system: {path}")
             directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            name = f"/proc/self/fd/{directory}/keeper.sock"
-        sock.connect(name)  # a Unix socket connects at once or not at all
+            address = f"/proc/self/fd/{directory}/{name}"
+        sock.connect(address)  # a Unix socket connects at once or not at all
     except OSError:
         sock.close()
         return None

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from localset.base.clock import Clock
-from localset.base.frozen import as_dict
+from localset.base.frozen import as_dict, frozen
 from localset.base.tasks import Tasks
 from localset.keeper import wire
 from localset.kubelet.keeper_launch import KeeperError, Launch, dial_keeper, launch_keeper
@@ -26,6 +26,15 @@ from localset.kubelet.runtime import ExecResult, ExecSession, ExecSpec, ProcessR
 log = logging.getLogger(__name__)
 
 _START_SECONDS = 10.0
+
+
+@frozen
+class Network:
+    """The Pods' network as its holder has it; `subnet` is empty where Pods have no network of their own."""
+
+    subnet: str
+    gateway: str
+    holder_pid: int
 
 
 class KeeperRuntime:
@@ -57,6 +66,8 @@ class KeeperRuntime:
         self._queues: list[asyncio.Queue[ProcessReport]] = []
         self._sessions: dict[str, PipeSession] = {}
         self._daemon: wire.Message | None = None
+        self._subnet: str | None = None
+        self._namespaces: list[int] = []
         self._connecting: asyncio.Task[None] | None = None
         self.keeper_pid: int | None = None
 
@@ -71,6 +82,7 @@ class KeeperRuntime:
         self._is_ending = True
         self._disconnect()
         await self._tasks.aclose()
+        self._keep_namespaces([])
 
     async def shutdown_keeper(self, *, force: bool = False) -> None:
         """End the keeper; KeeperError when processes still run and `force` is not given. No-op when none answers."""
@@ -97,6 +109,29 @@ class KeeperRuntime:
         }
         await self._request(dict(self._daemon))
 
+    async def network(self, subnet: str) -> Network:
+        """Have the network holder for `subnet` (`10.x.0.0/16`; "": no own network) and return what it holds.
+
+        Its namespaces are kept open here as well, so that they outlive keeper and holder (runtime.md 8.33), and asked
+        for again from each new keeper. KeeperError when this machine refuses.
+        """
+        self._subnet = subnet
+        while True:
+            try:
+                return await self._ask_network(subnet)
+            except ConnectionResetError:
+                await asyncio.wait_for(self._connected.wait(), _START_SECONDS)
+
+    async def _ask_network(self, subnet: str) -> Network:
+        answer, descriptors = await self._send({"do": "network", "subnet": subnet})
+        self._keep_namespaces(descriptors)
+        return Network(answer["subnet"], answer["gateway"], answer["pid"])
+
+    def _keep_namespaces(self, descriptors: Sequence[int]) -> None:
+        old, self._namespaces = self._namespaces, list(descriptors)
+        for descriptor in old:
+            os.close(descriptor)
+
     _lost: asyncio.Event | None = None
 
     async def _connect(self) -> None:
@@ -112,6 +147,8 @@ class KeeperRuntime:
         self.keeper_pid = answer["pid"]
         if self._daemon is not None:
             await self._send(dict(self._daemon))
+        if self._subnet is not None:
+            await self._ask_network(self._subnet)
         reports, _ = await self._send({"do": "subscribe"})
         self._connected.set()
         for fields in reports:
@@ -119,7 +156,7 @@ class KeeperRuntime:
 
     async def _launched(self) -> socket.socket | None:
         """Start a keeper, or wait for the one that is coming up, and connect to it."""
-        launch, self._launch = self._launch or launch_keeper(self._data_directory, self._held()), None
+        launch, self._launch = self._launch or self._new_launch(), None
         code, errors = await launch.wait()
         sock = self._dial()
         if code:
@@ -128,6 +165,9 @@ class KeeperRuntime:
             if sock is None:
                 raise KeeperError(errors or "the keeper did not start")
         return sock
+
+    def _new_launch(self) -> Launch:
+        return launch_keeper(self._data_directory, self._held(), self._namespaces)
 
     def _dial(self) -> socket.socket | None:
         sock = dial_keeper(self._data_directory)
