@@ -301,17 +301,18 @@ class _ChannelForwards:
 
     async def _carry(self, index: int, port: int) -> None:
         found = await _dial(self._house, self._pod, port)
-        if isinstance(found, str):
-            self._ends[index].set_result(None)
-            await self._send(2 * index + 1, found.encode())
-            return
-        self._ends[index].set_result(found)
+        pod_end = None if isinstance(found, str) else found
+        self._ends[index].set_result(pod_end)
         try:
-            await _copy(found.read, lambda data: self._send(2 * index, data))
+            if isinstance(found, str):
+                await self._send(2 * index + 1, found.encode())
+            else:
+                await _copy(found.read, lambda data: self._send(2 * index, data))
         except (ConnectionError, TimeoutError):
             return
         finally:
-            found.abort()
+            if pod_end is not None:
+                pod_end.abort()
 
     async def _read(self) -> None:
         async for message in self._socket:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from aiohttp import web
 
 from localset.apiserver import spdy
 from tests.component.apiserver_house import House, open_house, open_registry
@@ -200,6 +201,26 @@ async def test_the_channels_of_the_python_clients(house: House, server: EchoServ
         ports = [int.from_bytes(r[:2], "little") for r in received]
         assert ports == [server.port, server.port, unused_tcp_port, unused_tcp_port]
         assert b"error forwarding port" in received[3]
+
+
+async def test_a_client_that_has_gone_when_its_port_refuses_leaves_no_trace(
+    house: House, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    send, told = web.WebSocketResponse.send_bytes, asyncio.Event()
+
+    async def send_bytes(socket: web.WebSocketResponse, data: bytes) -> None:
+        if len(data) > len(b"\x01PP"):  # the refusal: whether the reader has seen the end by then is a matter of luck
+            told.set()
+            raise ConnectionResetError("Cannot write to closing transport")
+        await send(socket, data)
+
+    monkeypatch.setattr(web.WebSocketResponse, "send_bytes", send_bytes)
+    path = f"{PODS}/p/portforward?ports={unused_tcp_port}"
+    async with asyncio.timeout(5), house.session.ws_connect(path) as ws:
+        await told.wait()
+        while not (await ws.receive()).type.name.startswith("CLOS"):
+            pass
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 async def test_refusals_come_before_the_upgrade(house: House) -> None:
