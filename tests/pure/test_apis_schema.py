@@ -186,3 +186,38 @@ def test_an_unknown_field_has_no_rule_and_map_keys_and_free_form_values_are_know
 def test_secret_bytes_that_are_no_base64_are_refused(text: str) -> None:
     with pytest.raises(StatusError, match=r"data\.key: illegal base64 data"):
         check("", "v1", "Secret", {"data": {"key": text}})
+
+
+@pytest.mark.parametrize(
+    ("given", "stored"),
+    [
+        ("2026-11-24T10:49:22Z", "2026-11-24T10:49:22Z"),
+        ("2026-11-24T10:49:22+00:00", "2026-11-24T10:49:22Z"),
+        ("2026-11-24T10:49:22.999999+02:00", "2026-11-24T08:49:22Z"),
+        ("2026-12-31T23:30:00-01:00", "2027-01-01T00:30:00Z"),
+        ("2024-02-29T00:00:00Z", "2024-02-29T00:00:00Z"),
+        ("0000-01-01T00:00:00Z", "0000-01-01T00:00:00Z"),
+        *((wrong, None) for wrong in ("2026-02-29T00:00:00Z", "9999-99-99T00:00:00Z", "2026-01-01T24:00:00Z", "")),
+        *((wrong, None) for wrong in ("2026-01-01 00:00:00Z", "2026-01-01T00:00:00", "9999-12-31T23:00:00-05:00")),
+        *(
+            (wrong, None)
+            for wrong in ("2026-01-01T00:00:00+24:00", "0000-01-01T00:00:00+01:00", "2026-01-01T00:00:60Z")
+        ),
+    ],
+)
+def test_moments_are_stored_in_utc_whatever_a_client_writes(given: str, stored: str | None) -> None:
+    event = {"metadata": {"name": "e"}, "involvedObject": {}, "firstTimestamp": given}
+    if stored is None:
+        with pytest.raises(StatusError, match="firstTimestamp: expected time as 2006-01-02T15:04:05Z"):
+            check("", "v1", "Event", event)
+    else:
+        assert check("", "v1", "Event", event).object["firstTimestamp"] == stored
+
+
+def test_a_micro_time_has_six_digits_after_the_point() -> None:
+    lease = {"spec": {"renewTime": "2026-11-24T10:49:22.601759+00:00", "acquireTime": "2026-11-24T10:49:22.000000Z"}}
+    found = check("coordination.k8s.io", "v1", "Lease", lease).object["spec"]
+    assert found == {"renewTime": "2026-11-24T10:49:22.601759Z", "acquireTime": "2026-11-24T10:49:22.000000Z"}
+    for wrong in ("2026-11-24T10:49:22Z", "2026-11-24T10:49:22.60Z"):
+        with pytest.raises(StatusError, match=r"spec.renewTime: expected time as 2006-01-02T15:04:05.000000Z"):
+            check("coordination.k8s.io", "v1", "Lease", {"spec": {"renewTime": wrong}})

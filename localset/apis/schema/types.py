@@ -7,12 +7,12 @@ Never changes its input, never defaults, never judges values beyond their JSON t
 
 import base64
 import json
-import re
 import zlib
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from localset.apis.moments import canonical_moment
 from localset.apis.quantities import canonical_quantity
 from localset.apis.resources import BY_KIND
 from localset.machinery.errors import StatusError, bad_request
@@ -38,10 +38,13 @@ _ZERO: dict[str, Any] = {
     "o": None,
     "bytes": "",
     "time": None,
+    "micro": None,
 }
 _SHOWN = 80
 _NOT_A_QUANTITY = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)\Z", re.ASCII)
+_MICRO_TIME = "io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime"
+_MOMENTS = {"time": "2006-01-02T15:04:05Z", "micro": "2006-01-02T15:04:05.000000Z"}
+"""Leaves that are moments, and how each is written."""
 
 
 class Checked(NamedTuple):
@@ -94,8 +97,8 @@ def check(group: str, version: str, kind: str, obj: Any) -> Checked:
     """Return `obj` pruned to the known fields of `kind`, as a deep copy.
 
     Fields that are null vanish, also in typed maps, and so do empty lists and maps that are not required; a null list
-    element becomes its type's zero value. Numbers given for a quantity become text. Raises StatusError 400 for a value
-    of the wrong JSON type and for an unknown kind.
+    element becomes its type's zero value. Numbers given for a quantity become text, moments UTC. Raises StatusError 400
+    for a value of the wrong JSON type and for an unknown kind.
     """
     node = type_of(group, version, kind)
     if node is None:
@@ -128,7 +131,7 @@ def _resolved(node: Node) -> Node:
     """Follow references, and unwrap a leaf that carries extensions."""
     while isinstance(node, dict):
         if "r" in node:
-            node = schema()["types"][node["r"]]
+            node = "micro" if node["r"] == _MICRO_TIME else schema()["types"][node["r"]]
         elif "t" in node:
             node = _FORMATTED[node["f"]] if node.get("f") in _FORMATTED else node["t"]
         else:
@@ -188,7 +191,7 @@ def _checked_leaf(leaf: str, value: Any, path: str) -> Any:
         return _copied(value)
     if leaf == "q":
         return _checked_quantity(value, path)
-    if leaf in {"bytes", "time"}:
+    if leaf == "bytes" or leaf in _MOMENTS:
         return _checked_text(leaf, value, path)
     if leaf == "is":
         if isinstance(value, str):
@@ -226,10 +229,11 @@ def _checked_quantity(value: Any, path: str) -> str:
 def _checked_text(leaf: str, value: Any, path: str) -> str:
     if not isinstance(value, str):
         raise _wrong(path, "string", value)
-    if leaf == "time":
-        if not _TIME.match(value):
-            raise _wrong(path, "time as 2006-01-02T15:04:05Z", value)
-        return value
+    if leaf in _MOMENTS:
+        try:
+            return canonical_moment(value, is_micro=leaf == "micro")
+        except ValueError:
+            raise _wrong(path, f"time as {_MOMENTS[leaf]}", value) from None
     try:
         base64.b64decode(value, validate=True)
     except ValueError:  # binascii.Error is one, and so is what a letter outside ASCII raises
