@@ -7,10 +7,12 @@ with 1 when an answer was a 5xx off the closed list, contradicted the schema, hu
 import argparse
 import collections
 import json
+import math
 import re
 import shutil
 import sys
 import tempfile
+import time
 import warnings
 from pathlib import Path
 
@@ -20,27 +22,32 @@ from tests.fuzz.judging import Target, prepare, send_mutations
 from tests.fuzz.mutations import Sent
 
 MEMORY_GROWTH_MB = 64
+CUSTOM_RESOURCES = "/apis/lib.example.com/v1/books"
 
 
 def send_generated(target: Target, seed: int, count: int) -> None:
-    """Send about `count` requests that schemathesis makes, spread evenly over all operations."""
+    """Send at least `count` requests that schemathesis makes, to all operations; fewer where a body is dear to make."""
+    wait_for_custom_resource(target)
     paths = json.loads(target.send(Sent("GET", "/openapi/v3"))[2])["paths"]
-    documents = {}
-    for name, place in paths.items():
-        status, _, content = target.send(Sent("GET", place["serverRelativeURL"]))
-        if status == 200:
-            documents[name] = json.loads(content)
+    documents = {name: json.loads(target.send(Sent("GET", f"/openapi/v3/{name}"))[2]) for name in paths}
     operations = {name: operations_of(document) for name, document in documents.items()}
-    share = max(1, count // (2 * sum(map(len, operations.values()))) + 1)
+    share = count / (2 * sum(operation.weight for found in operations.values() for operation in found))
     for name, found in operations.items():
-        before, problems = target.count, len(target.problems)
+        before, problems, began = target.count, len(target.problems), time.monotonic()
         for operation in found:
-            for sent in requests_of(operation, seed, share):
+            for sent in requests_of(operation, seed, math.ceil(share * operation.weight)):
                 target.judge(sent, operation)
             prepare(target)
-        print(f"  {name}: {target.count - before} requests to {len(found)} operations", flush=True)
+        seconds = time.monotonic() - began
+        print(f"  {name}: {target.count - before} requests to {len(found)} operations, {seconds:.0f} s", flush=True)
         for problem in distinct(target.problems[problems:]):
             print(f"    {problem}", flush=True)
+
+
+def wait_for_custom_resource(target: Target) -> None:
+    """Wait until the manifests' CustomResourceDefinition is served, and so in the index of documents."""
+    while target.send(Sent("GET", CUSTOM_RESOURCES))[0] != 200:
+        pass
 
 
 def distinct(problems: list[str]) -> list[str]:
