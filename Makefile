@@ -48,7 +48,7 @@ conformance: setup  ## Replay the recorded exchanges with a real API server and 
 bench-api: setup  ## Print rates of the API over TLS beside a kube-apiserver's (KUBE_APISERVER=PATH, or stored ones)
 	$(BIN)/python tests/bench/api_bench.py
 
-fuzz: setup  ## Send 20,000 hostile requests at a daemon of its own (half an hour)
+fuzz: setup  ## Send 20,000 hostile requests at a daemon of its own (20 minutes)
 	$(BIN)/python -m tests.fuzz.api_fuzz
 
 clean:  ## Remove .venv and caches (never var/: it holds your volumes)

@@ -14,15 +14,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance import commands
+from tests.conformance import clients, commands
 from tests.conformance.explaining import applies_to, read_explanations, rows_of_parity, unexplained
 from tests.conformance.recording import fixtures_directory
 from tests.conformance.replaying import Outcome, replay
 
 FILES = (
     "crud", "names", "statefulset", "statefulset-versions", "select", "delete", "dryrun", "watch", "negotiation",
-    "discovery", "patch", "ssa", "helpers", "tables",
+    "discovery", "patch", "ssa", "helpers", "tables", "clients",
 )  # fmt: skip
+REPLAYS = dict.fromkeys(clients.NAMES, clients.replay_clients) | dict.fromkeys(commands.NAMES, commands.replay_commands)
 
 
 def is_only_about_managers(differences: list[str]) -> bool:
@@ -58,7 +59,7 @@ async def main(arguments: argparse.Namespace) -> int:
     for name in arguments.files or FILES:
         began = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="lc") as directory:
-            do = commands.replay_commands if name in commands.NAMES else replay
+            do = REPLAYS.get(name, replay)
             try:
                 outcomes = await do(name, Path(directory), explanations)
             except pytest.skip.Exception as reason:

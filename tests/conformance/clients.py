@@ -1,7 +1,7 @@
 """Replays clients.jsonl: what Python `kubernetes`, kr8s and kopf sent, request by request, to one server.
 
-The recorded server had controllers and a stand-in for the kubelet; so has this one. What the recorded script did through
-another client, between the requests that were recorded, stands in BETWEEN. `commands` has the runs of kubectl.
+The recorded server had controllers and a stand-in for the kubelet; so has this one. What the recorded script did
+through another client, between the requests that were recorded, stands in BETWEEN. `commands` has the runs of kubectl.
 """
 
 import asyncio

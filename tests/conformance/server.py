@@ -81,7 +81,9 @@ class Server:
 
 
 @asynccontextmanager
-async def open_server(directory: Path, left_out: frozenset[str] | None) -> AsyncGenerator[Server, None]:
+async def open_server(
+    directory: Path, left_out: frozenset[str] | None, streams: TestStreams | None = None
+) -> AsyncGenerator[Server, None]:
     """Serve a new, empty installation with all controllers but those `left_out`; None is without any."""
     async with AsyncExitStack() as stack:
         registry = await stack.enter_async_context(open_registry())
@@ -90,7 +92,9 @@ async def open_server(directory: Path, left_out: frozenset[str] | None) -> Async
         if left_out is not None:
             await stack.enter_async_context(_controllers(registry, directory, left_out))
         files = make_files(directory)
-        house = await stack.enter_async_context(open_tls_house(directory, files, registry, ChoosingStreams()))
+        house = await stack.enter_async_context(
+            open_tls_house(directory, files, registry, streams or ChoosingStreams())
+        )
         sessions = {name: await stack.enter_async_context(_session(house, name)) for name in IDENTITIES}
         yield Server(house.port, sessions, registry, has_controllers=left_out is not None)
 

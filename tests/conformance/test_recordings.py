@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.conformance.clients import replay_clients
 from tests.conformance.explaining import applies_to, read_explanations, rows_of_parity, unexplained
 from tests.conformance.recording import fixtures_directory
 from tests.conformance.replaying import replay
 
+REPLAYS = {"clients": replay_clients}
 QUICK = ("names", "dryrun", "negotiation", "delete", "ssa", "statefulset-versions")
-SLOW = ("crud", "select", "watch", "discovery", "patch", "helpers", "tables", "statefulset")
+SLOW = ("clients", "crud", "select", "watch", "discovery", "patch", "helpers", "tables", "statefulset")
 
 needs_recordings = pytest.mark.skipif(
     not fixtures_directory().is_dir(), reason=f"{fixtures_directory()} is not beside this checkout"
@@ -20,7 +22,7 @@ needs_recordings = pytest.mark.skipif(
 @pytest.mark.parametrize("name", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
 async def test_a_recorded_file_is_answered_as_recorded_or_as_parity_says(name: str, tmp_path: Path) -> None:
     explanations = read_explanations()
-    outcomes = await replay(name, tmp_path, explanations)
+    outcomes = await REPLAYS.get(name, replay)(name, tmp_path, explanations)
     left = {o.record.id: unexplained(o.record.id, o.differences, explanations) for o in outcomes}
     assert {record: lines for record, lines in left.items() if lines} == {}
     assert len(outcomes) > 20
