@@ -73,7 +73,6 @@ def _keep(directory: str, ready: int, given: list[int]) -> None:
     from localset.keeper import linux
     from localset.keeper.journal import Journal
     from localset.keeper.loop import Loop, say
-    from localset.keeper.network import Network
     from localset.keeper.registry import Registry, raise_descriptor_limit
     from localset.keeper.server import Server
     from localset.keeper.supervision import Supervision
@@ -93,12 +92,10 @@ def _keep(directory: str, ready: int, given: list[int]) -> None:
     linux.become_subreaper()
     loop = Loop()
     journal = Journal("journal")
-    registry = Registry(loop, journal, limits)
-    network = Network(loop, journal, registry.children, given)
-    registry.network = network
+    registry = Registry(loop, journal, limits, given)
     supervision = Supervision(loop, journal, registry)
     _hear_signals(loop, registry)
-    network.restore()
+    registry.network.restore()
     registry.restore()
     supervision.restore()
     with contextlib.suppress(FileNotFoundError):
@@ -106,7 +103,7 @@ def _keep(directory: str, ready: int, given: list[int]) -> None:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.bind("keeper.sock")
     listener.listen(64)
-    Server(loop, registry, supervision, network, listener)
+    Server(loop, registry, supervision, listener)
     os.write(ready, b"ok")
     os.close(ready)
     say(f"started with {len(registry.records)} records")

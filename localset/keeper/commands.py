@@ -19,6 +19,8 @@ from localset.keeper.transitions import State
 OUTPUT_LIMIT = 10 << 10
 NOT_FOUND, NOT_STARTED = 127, 126
 
+_DIED = json.dumps({"errno": errno.ECHILD, "message": "the command could not enter the container"}).encode()
+
 Ended = Callable[[int | None, str], None]
 
 
@@ -40,24 +42,42 @@ class Command:
         self.on_ready: Callable[[], None] = lambda: None
         self.on_exit: Ended = lambda code, error: None
         reading, writing = os.pipe()
-        parts = child.Parts(writing, standard, is_terminal=is_terminal)
+        gate, self._gate = os.pipe() if record.has_own_processes else (-1, -1)
+        parts = child.Parts(writing, standard, gate=gate, is_terminal=is_terminal)
         parts.limits, parts.privileged = registry.limits, registry.privileged
         inner = {
             **spec,
             "isolation": record.spec.get("isolation"),
             "environment": {**spec["environment"], processes.RUN_ID: record.run_id},
         }
-        self.pid = os.fork()
-        if self.pid == 0:
+        self.pid = self.start_time = 0
+        self._is_killed = False
+        self._reading = reading
+        self._record = record
+        pid = os.fork()
+        if pid == 0:
             child.run(inner, parts, inside_pid=record.pid)
         os.close(writing)
+        if gate >= 0:
+            os.close(gate)
         os.set_blocking(reading, False)
-        self._reading = reading
-        self.start_time = processes.start_time(self.pid) or 0
-        self._record = record
         record.commands.append(self)
-        registry.children[self.pid] = self._ended
+        if record.has_own_processes:
+            registry.children[pid] = lambda _status: None  # its child is the command; we hear of it by the pipe
+        else:
+            self._started(pid)
         self._loop.add_reader(reading, self._report)
+
+    def _started(self, pid: int) -> None:
+        self.pid = pid
+        self.start_time = processes.start_time(pid) or 0
+        self._registry.children[pid] = self._ended
+        if self._gate >= 0:
+            if not self._is_killed:
+                with contextlib.suppress(OSError):
+                    os.write(self._gate, b"g")
+            os.close(self._gate)
+            self._gate = -1
 
     def _report(self) -> None:
         try:
@@ -66,10 +86,18 @@ class Command:
             return
         if data:
             self._report_data += data
+            if self._gate >= 0 and self._report_data.endswith(b"\n"):
+                self._started(int(self._report_data[1:]))
+                self._report_data = b""
             return
         self._loop.remove(self._reading)
         os.close(self._reading)
         self._is_reported = True
+        if not self.pid:  # nobody came to be: the middle process said why, or died
+            os.close(self._gate)
+            self._report_data = self._report_data or _DIED
+            self._ended(0)
+            return
         if self._report_data == child.ABOUT_TO_EXEC:
             self.on_ready()
         self._settle()
@@ -94,6 +122,9 @@ class Command:
 
     def kill(self) -> None:
         """SIGKILL the command and what descends from it, wherever its session went."""
+        self._is_killed = True
+        if not self.pid:
+            return
         for _ in range(5):
             tree = processes.descendants(processes.scan(), self.pid, self.start_time)
             for entry in tree:

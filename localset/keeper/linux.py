@@ -30,6 +30,7 @@ MS_SLAVE = 1 << 19
 MNT_DETACH = 2
 
 _PR_SET_CHILD_SUBREAPER = 36
+_PR_CAPBSET_DROP = 24
 _PR_SET_NO_NEW_PRIVS = 38
 _SPLICE_F_NONBLOCK = 2
 _AT_FDCWD = -100
@@ -40,6 +41,10 @@ _SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41, "riscv64": 41, "armv7l": 218, "
 _PIDFD_GET_INFO = 0xC040FF0B
 _PIDFD_INFO_EXIT = 1 << 3
 _CAP_SYS_ADMIN = 21
+_LAST_CAPABILITY = 63
+# chown, dac_override, fowner, fsetid, kill, setgid, setuid, setpcap, net_bind_service, net_raw, sys_chroot, mknod,
+# audit_write, setfcap: what container engines leave to root.
+_CONTAINER_CAPABILITIES = frozenset({0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 27, 29, 31})
 
 HAS_PRCTL = sys.platform == "linux"
 
@@ -141,6 +146,16 @@ def become_subreaper() -> None:
 def forbid_new_privileges() -> None:
     """Make setuid programs powerless from here on."""
     _call("prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+
+
+def keep_container_capabilities() -> None:
+    """Give up for good, root or not, what a container's root does not have: mounting, the network, the clock, ..."""
+    for number in range(_LAST_CAPABILITY + 1):
+        if number not in _CONTAINER_CAPABILITIES:
+            try:
+                _call("prctl", _PR_CAPBSET_DROP, number, 0, 0, 0)
+            except OSError:
+                return  # the kernel knows no more
 
 
 def tee(source: int, target: int, length: int) -> int:

@@ -1,10 +1,11 @@
-"""The private mount tree of one container at level *loopback*. Runs in the forked child, after unshare(NEWNS).
+"""The private mount tree of one container. Runs in the forked child, after unshare(NEWNS).
 
 A new root is built on a tmpfs: each top-level entry of the host is bound in. Where a mount point is missing, a program
 that shares the host's files (image `host`) gets just the directory that lacks it exploded: a tmpfs with every entry
 bound in, so that what it writes anywhere else is the host's. Others get an overlay of the top-level directory whose
-upper layer has the mount point (runtime.md 2.4). Each is the other's fallback. Nothing here touches the host's tree
-outside the container's private directory.
+upper layer has the mount point (runtime.md 2.4). Each is the other's fallback. At level *namespaces* a program with an
+image of its own has such a layer over every directory, so that nothing it writes reaches the host. Nothing here touches
+the host's tree outside the container's private directory.
 """
 
 import contextlib
@@ -13,7 +14,7 @@ import os
 import stat
 from typing import Any
 
-from localset.keeper import linux
+from localset.keeper import devices, linux
 
 _EXPLODE_LIMIT = 200
 
@@ -21,12 +22,18 @@ _EXPLODE_LIMIT = 200
 class Tree:
     """Builds the tree; `build` ends with the process inside it."""
 
-    def __init__(self, private: str, *, is_privileged: bool, shares_host: bool = False) -> None:
-        """Build beneath `private`, which exists or can be made."""
+    def __init__(
+        self, private: str, *, is_privileged: bool, shares_host: bool = False, has_own_system: bool = False
+    ) -> None:
+        """Build beneath `private`, which exists or can be made.
+
+        `has_own_system`: level *namespaces*, where /dev, /sys, /tmp and /run are the container's own.
+        """
         self._stage = os.path.join(private, "root")
         self._layers = os.path.join(private, "layers")
         self._is_privileged = is_privileged
         self._shares_host = shares_host
+        self._own = frozenset(devices.OWN) if has_own_system else frozenset[str]()
         self._exploded: set[str] = set()
 
     def build(self, mounts: list[dict[str, Any]], working_directory: str, owner: tuple[int, int]) -> None:
@@ -41,10 +48,10 @@ class Tree:
         targets = [target for target, _, _ in wanted]
         missing: dict[str, bool] = {}  # path -> whether it is a directory
         for target, descriptor, _ in wanted:
-            if not _is_beneath(target, targets) and not os.path.lexists(target):
+            if not _is_beneath(target, targets) and not self._exists(target):
                 missing[target] = stat.S_ISDIR(os.fstat(descriptor).st_mode)
         place = _resolved(working_directory) if working_directory else "/"
-        made_place = not _is_beneath(place, targets) and place not in targets and not os.path.lexists(place)
+        made_place = not _is_beneath(place, targets) and place not in targets and not self._exists(place)
         if made_place:
             missing[place] = True
         os.makedirs(self._stage, mode=0o755, exist_ok=True)
@@ -59,16 +66,32 @@ class Tree:
         os.chdir(self._stage)
         linux.pivot_root_here()
 
+    def _exists(self, path: str) -> bool:
+        """Tell whether the container finds `path` without our making it."""
+        return os.path.lexists(path) and _top(path) not in self._own
+
     def _fill(self, missing: dict[str, bool]) -> None:
         needed: dict[str, dict[str, bool]] = {}
+        if self._own and not self._shares_host:
+            needed = {name: {} for name in os.listdir("/") if name not in self._own and _is_real_directory("/" + name)}
         for path, is_directory in missing.items():
-            top = path.split("/")[1]
-            if os.path.isdir("/" + top):
-                needed.setdefault(top, {})[path] = is_directory
+            if os.path.isdir("/" + _top(path)) and _top(path) not in self._own:
+                needed.setdefault(_top(path), {})[path] = is_directory
         submounts = _mount_points() if needed else []
+        self._bind_top(needed, submounts)
+        if self._own:
+            devices.furnish(self._stage, is_privileged=self._is_privileged)
+        for path, is_directory in missing.items():
+            if _top(path) not in needed:
+                _make(self._stage + path, is_directory=is_directory)
+
+    def _bind_top(self, needed: dict[str, dict[str, bool]], submounts: list[str]) -> None:
+        """Bring in each entry of the host's root; those in `needed` with a layer or with what they lack."""
         with os.scandir("/") as entries:
             for entry in sorted(entries, key=lambda item: item.name):
                 here = f"{self._stage}/{entry.name}"
+                if entry.name in self._own:
+                    continue
                 if entry.is_symlink():
                     os.symlink(os.readlink(entry.path), here)
                 elif not entry.is_dir(follow_symlinks=False):
@@ -81,9 +104,6 @@ class Tree:
                         self._extend(entry.name, needed[entry.name], submounts)
                     else:
                         linux.mount(entry.path, here, None, linux.MS_BIND | linux.MS_REC)
-        for path, is_directory in missing.items():
-            if path.split("/")[1] not in needed:
-                _make(self._stage + path, is_directory=is_directory)
 
     def _extend(self, top: str, missing: dict[str, bool], submounts: list[str]) -> None:
         """Make the top-level directory `top` appear with the mount points it lacks."""
@@ -95,7 +115,12 @@ class Tree:
         ):
             self._return_submounts(top, submounts)
             return
-        linux.mount("/" + top, f"{self._stage}/{top}", None, linux.MS_BIND | linux.MS_REC)
+        here = f"{self._stage}/{top}"
+        linux.mount("/" + top, here, None, linux.MS_BIND | linux.MS_REC)
+        if self._own and not self._shares_host:
+            linux.make_read_only(here)  # no layer can be had, and the host's files are not this program's
+            if not missing:
+                return
         for path in sorted(missing, key=lambda path: path.count("/")):
             self._explode(_deepest(path))
             _make(self._stage + path, is_directory=missing[path])
@@ -113,7 +138,7 @@ class Tree:
             options = f"lowerdir=/{top},upperdir=upper,workdir=work"
             if not self._is_privileged:
                 options += ",userxattr"
-            linux.mount("overlay", f"{self._stage}/{top}", "overlay", 0, options)
+            _mount_overlay(f"{self._stage}/{top}", options)
         except OSError:
             return False
         finally:
@@ -151,6 +176,8 @@ class Tree:
             done.append(point)
             with contextlib.suppress(OSError):  # covered mounts cannot be reached, on the host neither
                 linux.mount(point, self._stage + point, None, linux.MS_BIND | linux.MS_REC)
+                if self._own and not self._shares_host:
+                    linux.make_read_only(self._stage + point)
 
     def _explode(self, directory: str) -> None:
         """Put a tmpfs in the place of a directory of the host, with each of its entries bound in."""
@@ -232,6 +259,22 @@ def _open_point(holder: int, name: str, path: str, *, is_directory: bool) -> int
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             os.close(os.open(name, flags, 0o644, dir_fd=holder))
     return _open_entry(holder, name, path, make=is_directory)
+
+
+def _mount_overlay(target: str, options: str) -> None:
+    """Mount; a layer that lives no longer than its container need not be synced at its end, where the kernel can."""
+    try:
+        linux.mount("overlay", target, "overlay", 0, options + ",volatile")
+    except OSError:
+        linux.mount("overlay", target, "overlay", 0, options)
+
+
+def _top(path: str) -> str:
+    return path.split("/")[1]
+
+
+def _is_real_directory(path: str) -> bool:
+    return os.path.isdir(path) and not os.path.islink(path)
 
 
 def _resolved(path: str) -> str:

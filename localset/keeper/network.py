@@ -36,6 +36,7 @@ class Network:
         self.subnet = ""
         self.gateway = ""
         self.pid = 0
+        self.was_kept = False
         self._is_wanted = False
         self._waiting: list[Answer] = []
         self._delay = _FIRST_SECONDS
@@ -48,6 +49,11 @@ class Network:
         """Tell whether a holder answers and its namespaces are known."""
         return self._socket is not None and self.pid > 0
 
+    @property
+    def user_namespace(self) -> int:
+        """Return the descriptor of the outer user namespace; -1 as root, who needs none."""
+        return self.namespaces[1] if len(self.namespaces) > 1 else -1
+
     def restore(self) -> None:
         """Find the holder of a former keeper, or start one in the namespaces that were given."""
         fields = self._journal.records.get(NETWORK_KEY)
@@ -58,6 +64,7 @@ class Network:
         sock = _dial()
         if sock is not None:
             self._converse_at_once(sock)
+        self.was_kept = bool(self.namespaces)  # else what is restored has lost its network
         if not self.is_up:
             self._start()
 

@@ -44,12 +44,15 @@ class Record:
         "commands",
         "delay",
         "fields",
+        "gate",
         "grace_timer",
+        "has_own_processes",
         "is_cancelled",
         "is_child",
         "is_killing",
         "log",
         "pidfd",
+        "pod_uid",
         "pumps",
         "report_data",
         "report_pipe",
@@ -65,6 +68,9 @@ class Record:
         self.run_id = run_id
         self.fields = fields
         self.pidfd: int | None = None
+        self.gate = -1
+        self.has_own_processes = '"isolation":"namespaces"' in fields.get("spec", "")
+        self.pod_uid = str(self.spec.get("pod_uid", "")) if self.has_own_processes else ""
         self.is_child = False
         self.is_cancelled = False
         self.is_killing = False

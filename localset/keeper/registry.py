@@ -13,10 +13,11 @@ import signal
 import time
 from collections.abc import Callable
 
-from localset.keeper import child, linux, processes, streams
+from localset.keeper import child, ending, linux, processes, streams
 from localset.keeper.journal import Fields, Journal
 from localset.keeper.loop import Loop, failpoint, say
 from localset.keeper.network import NETWORK_KEY, Network
+from localset.keeper.pods import Pods
 from localset.keeper.record import Answer, Record, packed
 from localset.keeper.transitions import Action, Event, State, step
 
@@ -29,8 +30,11 @@ DAEMON_KEY = "\0daemon"
 class Registry:
     """All records by run id, and the children by pid."""
 
-    def __init__(self, loop: Loop, journal: Journal, limits: tuple[int, int]) -> None:
-        """Start from `journal`; `limits` are the original RLIMIT_NOFILE, which children get back."""
+    def __init__(self, loop: Loop, journal: Journal, limits: tuple[int, int], namespaces: list[int]) -> None:
+        """Start from `journal`; `limits` are the original RLIMIT_NOFILE, which children get back.
+
+        `namespaces` are those of the Pods' network that outlived a former keeper, or none.
+        """
         self.loop = loop
         self.journal = journal
         self.limits = limits
@@ -39,7 +43,8 @@ class Registry:
         self.records: dict[str, Record] = {}
         self.children: dict[int, Callable[[int], None]] = {}
         self.subscribers: list[Callable[[Fields], None]] = []
-        self.network: Network
+        self.network = Network(loop, journal, self.children, namespaces)
+        self.pods = Pods(loop, self.children, self.network)
         self._looking = False
 
     # --- requests -------------------------------------------------------------------------------------------------
@@ -60,10 +65,20 @@ class Registry:
         record = Record(run_id, dict(fields))
         record.answers.append(answer)
         self.records[run_id] = record
+        if record.has_own_processes:
+            self.pods.ensure(spec, lambda error: self._try_fork(record, error))
+        else:
+            self._try_fork(record, None)
+
+    def _try_fork(self, record: Record, error: OSError | None) -> None:
+        if record.is_cancelled and record.state is State.INTENDED:
+            error = OSError(errno.ECANCELED, "stopped before it began")
         try:
+            if error is not None:
+                raise error
             self._fork(record)
-        except OSError as error:
-            self._fail(record, error.errno or 0, f"{error.strerror}: {error.filename or ''}".rstrip(": "))
+        except OSError as caught:
+            self._fail(record, caught.errno or 0, f"{caught.strerror}: {caught.filename or ''}".rstrip(": "))
 
     def _fork(self, record: Record) -> None:
         standard, is_terminal = streams.open_for_start(self.loop, record)
@@ -73,11 +88,25 @@ class Registry:
         parts.limits, parts.privileged = self.limits, self.privileged
         spec = record.spec
         spec["environment"][processes.RUN_ID] = record.run_id
+        if record.has_own_processes:
+            parts.namespaces = self.pods.descriptors(record.pod_uid)
+            parts.user_namespace = self.network.user_namespace
         pid = os.fork()
         if pid == 0:
             child.run(spec, parts)
         for number in {gate_read, report_write, *standard}:
             os.close(number)
+        record.gate = gate_write
+        os.set_blocking(report_read, False)
+        record.report_pipe = report_read
+        if record.has_own_processes:
+            self.children[pid] = lambda _status: None  # its child is the container; we hear of it by the pipe
+        else:
+            self._started(record, pid)
+        self.loop.add_reader(report_read, lambda: self._exec_report(record))
+
+    def _started(self, record: Record, pid: int) -> None:
+        """Put a container's process on record, and let it go on."""
         record.is_child = True
         record.pidfd = processes.open_pidfd(pid)
         self.children[pid] = lambda status: self._leader_exit(record, status)
@@ -90,13 +119,17 @@ class Registry:
         )
         record.roots[pid] = record.fields["start_time"] or 0
         failpoint("after-pid")
-        with contextlib.suppress(OSError):
-            os.write(gate_write, b"g")
-        os.close(gate_write)
+        if not record.is_cancelled:
+            with contextlib.suppress(OSError):
+                os.write(record.gate, b"g")
+        self._close_gate(record)
         failpoint("after-release")
-        os.set_blocking(report_read, False)
-        record.report_pipe = report_read
-        self.loop.add_reader(report_read, lambda: self._exec_report(record))
+
+    @staticmethod
+    def _close_gate(record: Record) -> None:
+        if record.gate >= 0:
+            os.close(record.gate)
+            record.gate = -1
 
     def _exec_report(self, record: Record) -> None:
         try:
@@ -105,10 +138,14 @@ class Registry:
             return
         if data:
             record.report_data += data
+            if record.gate >= 0 and record.report_data.endswith(b"\n"):
+                self._started(record, int(record.report_data[1:]))
+                record.report_data = b""
             return
         self.loop.remove(record.report_pipe)
         os.close(record.report_pipe)
         record.report_pipe = -1
+        self._close_gate(record)
         text = record.report_data
         if text == child.ABOUT_TO_EXEC:
             self.happen(record, Event.EXEC_OK)
@@ -186,7 +223,7 @@ class Registry:
             record.is_cancelled = True
             self._signal_leader(record, signal.SIGKILL)
         elif action is Action.SIGNAL_LEADER:
-            self._signal_leader(record, _number(record.spec.get("stop_signal", "SIGTERM")))
+            self._ask_to_end(record)
             self._arm(record)
         elif action is Action.SHORTEN:
             self._arm(record)
@@ -217,6 +254,10 @@ class Registry:
         if record.fields.get("deadline") is None:
             record.fields["deadline"] = time.monotonic() + DRAIN_SECONDS
         self._arm(record)
+        if record.has_own_processes:
+            # The kernel ends a PID 1's whole table before it tells of its end.
+            self.loop.call_soon(lambda: self.happen(record, Event.SET_EMPTY))
+            return
         if not processes.HAS_PROC:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(record.pid or 0, signal.SIGTERM)
@@ -230,6 +271,27 @@ class Registry:
             self.look_soon()
         else:
             self.loop.call_soon(lambda: self.happen(record, Event.SET_EMPTY))
+
+    def _ask_to_end(self, record: Record) -> None:
+        spec = record.spec
+        number = _number(spec.get("stop_signal", "SIGTERM"))
+        if (
+            record.has_own_processes
+            and record.pid is not None
+            and not spec.get("strict_stop")
+            and ending.is_dropped(record.pid, number)
+        ):
+
+            def kill() -> None:
+                if not record.is_over and "status" not in record.fields:
+                    self._signal_leader(record, signal.SIGKILL)
+
+            ending.Ending(self.loop, lambda: self._others(record), number, kill)
+        else:
+            self._signal_leader(record, number)
+
+    def _others(self, record: Record) -> list[processes.Entry]:
+        return [entry for entry in self.members(record, processes.scan()) if entry.pid != record.pid]
 
     def _signal_leader(self, record: Record, number: int) -> None:
         pid = record.pid
@@ -278,6 +340,9 @@ class Registry:
 
     def _kill(self, record: Record) -> None:
         """STOP all, so that no one forks on, then KILL; repeated by `_look` until the set is empty."""
+        if record.has_own_processes and record.pid is not None and "status" not in record.fields:
+            self._signal_leader(record, signal.SIGKILL)
+            return
         if not processes.HAS_PROC:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(record.pid or 0, signal.SIGKILL)
@@ -332,6 +397,8 @@ class Registry:
     def _drop(self, record: Record) -> None:
         self.records.pop(record.run_id, None)
         self.journal.write(record.run_id, None)
+        if record.has_own_processes and not any(r.pod_uid == record.pod_uid for r in self.records.values()):
+            self.pods.release(record.pod_uid)
         private = record.spec.get("private_directory")
         if private:
             remove_tree(private)
@@ -350,6 +417,14 @@ class Registry:
         entries = processes.scan() if unfinished else []
         for record in unfinished:
             self._take_up(record, entries)
+            if record.has_own_processes and not record.is_over and not self._is_whole(record):
+                # Its network died with the former keeper and holder: gone and replaced is better than cut off.
+                record.is_killing = True
+                self._kill(record)
+
+    def _is_whole(self, record: Record) -> bool:
+        """Tell whether a container that was found again still has the network of its Pod; takes that up."""
+        return bool(self.network.was_kept and record.pid is not None and self.pods.find_again(record.spec, record.pid))
 
     def _take_up(self, record: Record, entries: list[processes.Entry]) -> None:
         streams.open_again(self.loop, record)

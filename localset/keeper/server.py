@@ -16,7 +16,6 @@ from localset.keeper import commands, isolation, wire
 from localset.keeper.attachments import Attachment
 from localset.keeper.journal import Fields
 from localset.keeper.loop import Loop, say
-from localset.keeper.network import Network
 from localset.keeper.registry import Registry
 from localset.keeper.supervision import Supervision
 
@@ -154,6 +153,9 @@ class Connection:
     def _do_network(self, message: Fields, answer: Callable[..., None]) -> None:
         self._server.network.ensure(str(message["subnet"]), answer)
 
+    def _do_pods(self, _message: Fields, answer: Callable[..., None]) -> None:
+        answer(self._registry.pods.listed())
+
     def _do_daemon(self, message: Fields, answer: Callable[..., None]) -> None:
         self._server.supervision.set(
             {key: message[key] for key in ("pid", "argv", "environment", "working_directory", "restart")}
@@ -230,14 +232,12 @@ class Connection:
 class Server:
     """Accepts clients of our own user."""
 
-    def __init__(
-        self, loop: Loop, registry: Registry, supervision: Supervision, network: Network, listener: socket.socket
-    ) -> None:
+    def __init__(self, loop: Loop, registry: Registry, supervision: Supervision, listener: socket.socket) -> None:
         """Serve on `listener`, which is bound."""
         self.loop = loop
         self.registry = registry
         self.supervision = supervision
-        self.network = network
+        self.network = registry.network
         self._listener = listener
         listener.setblocking(False)
         loop.add_reader(listener.fileno(), self._accept)

@@ -63,6 +63,8 @@ class ProcessSpec:
     removes it.
     `shares_host`: the host's files are this program's own (image `host`); where a mount point is missing, only the one
     directory that lacks it may be private.
+    `address` is the Pod's in its own network (level namespaces): the containers of one `pod_uid` share it.
+    `strict_stop`: a PID 1 that has no handler for the stop signal runs into its grace period, as in Kubernetes.
     `log_path` is the file that the keeper appends CRI-formatted lines to (`TIMESTAMP stdout F text`); rotated files are
     `log_path.1` … ; the parent directory exists.
     """
@@ -87,6 +89,8 @@ class ProcessSpec:
     stdin_once: bool = False
     tty: bool = False
     shares_host: bool = False
+    address: str = ""
+    strict_stop: bool = False
     labels: dict[str, str] = field(default_factory=dict)
 
 

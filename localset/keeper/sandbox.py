@@ -1,0 +1,71 @@
+"""Makes one Pod's namespaces: network, IPC and hostname, shared by its containers. Runs in a forked child.
+
+Called by `keeper.pods`, which opens the namespaces through /proc while the child waits, and keeps them by descriptor:
+no process of ours stays in a Pod (runtime.md 2.7).
+"""
+
+import contextlib
+import errno
+import json
+import os
+import socket
+from typing import NoReturn
+
+from localset.keeper import linux
+from localset.keeper.bridge import LINK, free_low_ports
+from localset.keeper.netlink import Netlink, hardware_address
+
+_INTERFACE = "eth0"
+_NAMESPACES = linux.CLONE_NEWNET | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS
+
+
+def link_name(address: str) -> str:
+    """Return the name of a Pod's link in the bridge namespace: one address, one link."""
+    third, fourth = address.split(".")[2:]
+    return f"v{third}.{fourth}"
+
+
+def run(plan: dict[str, str], namespaces: list[int], report: int, gate: int) -> NoReturn:
+    """Make the namespaces of `plan` {hostname, address, gateway, alias}, say `ok`, wait for the gate's end and end.
+
+    `namespaces` are the bridge's network and, rootless, the outer user namespace. What fails is told as JSON.
+    """
+    try:
+        _build(plan, namespaces)
+        os.write(report, b"ok")
+        os.close(report)
+        os.read(gate, 1)
+    except OSError as error:
+        text = {"errno": error.errno or 0, "message": f"Pod network: {error.strerror or error}"}
+        with contextlib.suppress(OSError):
+            os.write(report, json.dumps(text).encode())
+    finally:
+        os._exit(0)
+
+
+def _build(plan: dict[str, str], namespaces: list[int]) -> None:
+    for user in namespaces[1:]:
+        linux.setns(user, linux.CLONE_NEWUSER)
+    linux.setns(namespaces[0], linux.CLONE_NEWNET)
+    outside = Netlink()
+    bridge = socket.if_nametoindex(LINK)
+    linux.unshare(_NAMESPACES)
+    own = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    address = plan["address"]
+    name = link_name(address)
+    # The link of a former life goes at once: the kernel removes it some time after the last process (runtime.md 3.5).
+    try:
+        outside.delete(name)
+    except OSError as error:
+        if error.errno != errno.ENODEV:
+            raise
+    outside.add_pair(name, bridge, _INTERFACE, own, hardware_address(address), plan["alias"])
+    outside.close()
+    inside = Netlink()
+    inside.set_up("lo")
+    inside.set_up(_INTERFACE)
+    inside.add_address(_INTERFACE, address, 16)
+    inside.add_default_route(_INTERFACE, plan["gateway"])
+    inside.close()
+    free_low_ports()
+    socket.sethostname(plan["hostname"])
