@@ -14,16 +14,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance import clients, commands
+from tests.conformance import clients, commands, streams
 from tests.conformance.explaining import applies_to, read_explanations, rows_of_parity, unexplained
 from tests.conformance.recording import fixtures_directory
 from tests.conformance.replaying import Outcome, replay
 
 FILES = (
     "crud", "names", "statefulset", "statefulset-versions", "select", "delete", "dryrun", "watch", "negotiation",
-    "discovery", "patch", "ssa", "helpers", "tables", "clients",
+    "discovery", "patch", "ssa", "helpers", "tables", "clients", "streams",
 )  # fmt: skip
-REPLAYS = dict.fromkeys(clients.NAMES, clients.replay_clients) | dict.fromkeys(commands.NAMES, commands.replay_commands)
+REPLAYS = (
+    dict.fromkeys(clients.NAMES, clients.replay_clients)
+    | dict.fromkeys(streams.NAMES, streams.replay_streams)
+    | dict.fromkeys(commands.NAMES, commands.replay_commands)
+)
 
 
 def is_only_about_managers(differences: list[str]) -> bool:

@@ -8,10 +8,11 @@ from tests.conformance.clients import replay_clients
 from tests.conformance.explaining import applies_to, read_explanations, rows_of_parity, unexplained
 from tests.conformance.recording import fixtures_directory
 from tests.conformance.replaying import replay
+from tests.conformance.streams import replay_streams
 
-REPLAYS = {"clients": replay_clients}
+REPLAYS = {"clients": replay_clients, "streams": replay_streams}
 QUICK = ("names", "dryrun", "negotiation", "delete", "ssa", "statefulset-versions")
-SLOW = ("clients", "crud", "select", "watch", "discovery", "patch", "helpers", "tables", "statefulset")
+SLOW = ("clients", "streams", "crud", "select", "watch", "discovery", "patch", "helpers", "tables", "statefulset")
 
 needs_recordings = pytest.mark.skipif(
     not fixtures_directory().is_dir(), reason=f"{fixtures_directory()} is not beside this checkout"

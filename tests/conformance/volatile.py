@@ -123,6 +123,8 @@ def without_additions(recorded: list[Any], live: list[Any]) -> list[Any]:
     return live if any(map(_is_account_part, recorded)) else [item for item in live if not _is_account_part(item)]
 
 
+TERMINAL = re.compile(r"/dev/pts/\d+")
+"""The name of a terminal inside a Pod."""
 RACING = (
     (
         re.compile(r"statefulset/(update|status)/"),
