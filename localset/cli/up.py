@@ -16,7 +16,9 @@ START_SECONDS = 30.0
 
 @click.command()
 @click.option("--foreground", is_flag=True, help="Stay; Ctrl-C is `down`, a second one kills.")
-@click.option("--isolation", type=click.Choice(["auto", "loopback", "plain"]), help="Default: as before, else auto.")
+@click.option(
+    "--isolation", type=click.Choice(["auto", "namespaces", "loopback", "plain"]), help="Default: as before, else auto."
+)
 @click.option("--probe-timing", type=click.Choice(["eager", "strict"]), default="eager", show_default=True)
 @click.option("--scheduling", type=click.Choice(["relaxed", "strict"]), default="relaxed", show_default=True)
 @click.option("--host-path", type=click.Choice(["allow", "deny"]), default="allow", show_default=True)

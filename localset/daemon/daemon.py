@@ -37,10 +37,13 @@ from localset.daemon.settings import Settings, StartError
 from localset.daemon.volumes import VolumeDirectories
 from localset.dns.server import DnsBindError, DnsServer, DnsSettings
 from localset.images.catalogue import Catalogue
+from localset.kubelet.dialling import Dialler
+from localset.kubelet.holder_client import HolderClient
 from localset.kubelet.isolation import probe_isolation
 from localset.kubelet.keeper_launch import KeeperError, Launch
 from localset.kubelet.keeper_runtime import KeeperRuntime
 from localset.kubelet.kubelet import Kubelet
+from localset.kubelet.pod_network import choose_subnet, host_networks
 from localset.kubelet.runtime import Isolation
 from localset.kubelet.settings import HostPathPolicy, KubeletSettings, ProbeTiming
 from localset.registry.bootstrap import bootstrap, ensure_kubernetes, kubernetes_address
@@ -78,6 +81,8 @@ class Daemon:
         self._dns_problem = ""
         self._registry: Registry
         self._runtime = KeeperRuntime(settings.data_directory, self._clock, launch, claim.descriptors)
+        self._holder = HolderClient(settings.data_directory, self._clock)
+        self._subnet = ""
         self._dns: DnsServer
         self._kubelet: Kubelet
         self._controllers: Controllers
@@ -121,6 +126,7 @@ class Daemon:
         self._tokens = Tokens(self._registry, self._clock, self._access.token_key())
         await self._runtime.start()
         await self._choose_isolation()
+        await self._start_network()
         self._closing.push_async_callback(self._tasks.aclose)
         informers = InformerFactory(self._registry, self._clock)
         self._closing.push_async_callback(informers.aclose)
@@ -153,11 +159,13 @@ class Daemon:
         if wanted in {None, "auto"} and not (recorded and wanted is None):
             check = await probe_isolation(self._runtime)
             self._isolation, self._isolation_reasons = check.level, check.reasons
+            if self._isolation is Isolation.NAMESPACES:
+                self._isolation = Isolation.LOOPBACK
         else:
             self._isolation = Isolation(str(wanted or recorded))
             if self._isolation is not Isolation.PLAIN:
                 check = await probe_isolation(self._runtime)
-                if check.level is Isolation.PLAIN:
+                if not check.allows(self._isolation):
                     raise StartError(
                         f"isolation level {self._isolation} does not work here: {'; '.join(check.reasons)}\n"
                         "hint: --isolation=auto takes the best level that works"
@@ -165,6 +173,23 @@ class Daemon:
         if recorded != self._isolation.value:
             self._directory.facts["isolation"] = self._isolation.value
             self._directory.save()
+
+    async def _start_network(self) -> None:
+        """Have the Pods' own network, the same for this data directory's life."""
+        if self._isolation is not Isolation.NAMESPACES:
+            return
+        facts = self._directory.facts
+        if not facts.get("podSubnet"):
+            facts["podSubnet"] = choose_subnet(self._block.block, host_networks())
+            self._directory.save()
+        self._subnet = (await self._runtime.network(str(facts["podSubnet"]))).subnet
+        self._holder.start()
+        self._closing.push_async_callback(self._holder.aclose)
+
+    def _dialler(self) -> Dialler:
+        if not self._subnet:
+            return Dialler()
+        return Dialler(self._subnet, partial(self._holder.make_socket, "tcp"), self._runtime.pod_socket)
 
     async def _start_dns(self) -> None:
         host, pods = address(self._block.block, 1), address(self._block.block, 2)
@@ -199,7 +224,7 @@ class Daemon:
             isolation=self._isolation,
             address_block=self._block.block,
             cluster_domain=ZONE,
-            dns_address=pods[0] if pods and pods[1] == 53 else None,
+            dns_address=pods[0] if pods and pods[1] == 53 and not self._subnet else None,
             probe_timing=ProbeTiming(self._settings.probe_timing),
             host_path=HostPathPolicy(self._settings.host_path),
             is_root=os.getuid() == 0,
@@ -209,10 +234,18 @@ class Daemon:
             time_zone=os.environ.get("TZ", "UTC"),
             version=GIT_VERSION,
             user_id=os.getuid(),
+            pod_subnet=self._subnet,
         )
         catalogue = Catalogue(self._settings.data_directory / "images")
         self._kubelet = Kubelet(
-            self._registry, self._runtime, catalogue, self._clock, settings, informers=informers, tokens=self._tokens
+            self._registry,
+            self._runtime,
+            catalogue,
+            self._clock,
+            settings,
+            informers=informers,
+            tokens=self._tokens,
+            dialler=self._dialler(),
         )
         await self._kubelet.start()
         self._closing.push_async_callback(self._kubelet.aclose)

@@ -7,7 +7,7 @@ from localset.base.frozen import frozen
 
 @frozen
 class Settings:
-    """The daemon's configuration. `isolation` is `auto`, `plain` or `loopback`; None keeps what the data directory
+    """The daemon's configuration. `isolation` is `auto` or a level; None keeps what the data directory
     has."""
 
     data_directory: Path

@@ -9,9 +9,10 @@ import errno
 import json
 import os
 import signal
+import socket
 from collections.abc import Callable
 
-from localset.keeper import sandbox
+from localset.keeper import sandbox, wire
 from localset.keeper.journal import Fields
 from localset.keeper.loop import Loop, say
 from localset.keeper.network import Network
@@ -129,6 +130,37 @@ class Pods:
         waiting, pod.waiting = pod.waiting, []
         for then in waiting:
             then(error)
+
+    def make_socket(self, pod_uid: str, answer: Callable[..., None]) -> None:
+        """Answer with a TCP socket made inside the Pod; an error when it has no namespaces."""
+        namespaces = self.descriptors(pod_uid)
+        if not namespaces:
+            raise OSError(errno.ESRCH, "the Pod has no network of its own")
+        ours, theirs = socket.socketpair()
+        pid = os.fork()
+        if pid == 0:
+            signal.set_wakeup_fd(-1)
+            ours.close()
+            sandbox.give_socket(self._network.user_namespace, namespaces[0], theirs)
+        theirs.close()
+        self._children[pid] = lambda _status: None
+        ours.setblocking(False)
+
+        def heard() -> None:
+            try:
+                _, descriptors = wire.receive(ours)
+            except BlockingIOError:
+                return
+            except OSError:
+                descriptors = []
+            self._loop.remove(ours.fileno())
+            ours.close()
+            if descriptors:
+                answer(None, descriptors)
+            else:
+                answer(None, error="the Pod's network cannot be entered")
+
+        self._loop.add_reader(ours.fileno(), heard)
 
     def find_again(self, spec: Fields, pid: int) -> bool:
         """Take up a Pod through its living process `pid`; tell whether its network is whole."""

@@ -153,6 +153,9 @@ class Connection:
     def _do_network(self, message: Fields, answer: Callable[..., None]) -> None:
         self._server.network.ensure(str(message["subnet"]), answer)
 
+    def _do_pod_socket(self, message: Fields, answer: Callable[..., None]) -> None:
+        self._registry.pods.make_socket(message["pod_uid"], answer)
+
     def _do_pods(self, _message: Fields, answer: Callable[..., None]) -> None:
         answer(self._registry.pods.listed())
 

@@ -12,6 +12,7 @@ from contextlib import suppress
 from urllib.parse import urljoin, urlsplit
 
 from localset.base.frozen import frozen
+from localset.kubelet.dialling import Dialler
 from localset.kubelet.runtime import ExecSpec, Runtime
 from localset.machinery.metadata import Object
 
@@ -19,6 +20,7 @@ OUTPUT_LIMIT = 10 * 1024
 _EVENT_LIMIT = 1024
 _HEADER_LIMIT = 64 * 1024
 _REDIRECT_LIMIT = 10
+_HOST = Dialler()
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -53,11 +55,11 @@ async def run_command(runtime: Runtime, spec: ExecSpec, timeout_seconds: float) 
     return ActionResult(result.exit_code == 0, output)
 
 
-async def connect(host: str, port: int, timeout_seconds: float) -> ActionResult:
+async def connect(host: str, port: int, timeout_seconds: float, dialler: Dialler = _HOST) -> ActionResult:
     """Connect and close."""
     try:
         async with asyncio.timeout(timeout_seconds):
-            _, writer = await asyncio.open_connection(host, port)
+            _, writer = await dialler.open(host, port)
     except TimeoutError:
         return ActionResult(False, f"dial tcp {host}:{port}: i/o timeout")
     except OSError as error:
@@ -72,7 +74,9 @@ def _why(error: Exception) -> str:
     return (os.strerror(number) if number else str(error)).lower()
 
 
-async def http_get(action: Object, host: str, port: int, agent: str, timeout_seconds: float) -> ActionResult:
+async def http_get(
+    action: Object, host: str, port: int, agent: str, timeout_seconds: float, dialler: Dialler = _HOST
+) -> ActionResult:
     """GET as an httpGet action says; 200–399 is success, redirects are followed on the same host only."""
     scheme = (action.get("scheme") or "HTTP").lower()
     target = action.get("host") or host
@@ -80,17 +84,17 @@ async def http_get(action: Object, host: str, port: int, agent: str, timeout_sec
     url = f"{scheme}://{target}:{port}{path if path.startswith('/') else '/' + path}"
     try:
         async with asyncio.timeout(timeout_seconds):
-            return await _follow(url, action.get("httpHeaders") or [], agent)
+            return await _follow(url, action.get("httpHeaders") or [], agent, dialler)
     except TimeoutError:
         return ActionResult(False, f'Get "{url}": context deadline exceeded (Client.Timeout exceeded)')
     except (OSError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
         return ActionResult(False, f'Get "{url}": dial tcp {target}:{port}: {_why(error)}')
 
 
-async def _follow(url: str, headers: list[Object], agent: str) -> ActionResult:
+async def _follow(url: str, headers: list[Object], agent: str, dialler: Dialler) -> ActionResult:
     first_host = urlsplit(url).hostname
     for _ in range(_REDIRECT_LIMIT):
-        code, location, body = await _exchange(url, headers, agent)
+        code, location, body = await _exchange(url, headers, agent, dialler)
         if code in {301, 302, 303, 307, 308} and location:
             following = urljoin(url, location)
             if urlsplit(following).hostname != first_host:
@@ -103,7 +107,7 @@ async def _follow(url: str, headers: list[Object], agent: str) -> ActionResult:
     return ActionResult(False, f'Get "{url}": stopped after {_REDIRECT_LIMIT} redirects')
 
 
-async def _exchange(url: str, headers: list[Object], agent: str) -> tuple[int, str, str]:
+async def _exchange(url: str, headers: list[Object], agent: str, dialler: Dialler) -> tuple[int, str, str]:
     parts = urlsplit(url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     context = None
@@ -111,7 +115,7 @@ async def _exchange(url: str, headers: list[Object], agent: str) -> tuple[int, s
         context = ssl.create_default_context()
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    reader, writer = await asyncio.open_connection(parts.hostname, port, ssl=context, limit=_HEADER_LIMIT)
+    reader, writer = await dialler.open(parts.hostname or "", port, tls=context, limit=_HEADER_LIMIT)
     try:
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         given = {h["name"].title(): h.get("value") or "" for h in headers}

@@ -119,6 +119,7 @@ class ContainerCare:
                 self._context.runtime,
                 self._context.clock,
                 timeout_seconds,
+                self._context.dialler,
             )
         except asyncio.CancelledError:
             raise
@@ -191,11 +192,12 @@ class ContainerCare:
             version = self._context.settings.version.lstrip("v").split(".")
             agent = f"kube-probe/{'.'.join(version[:2])}"
             port = port_number(self._container, action.get("port"))
-            return await http_get(action, self._address, port, agent, timeout_seconds)
+            return await http_get(action, self._address, port, agent, timeout_seconds, self._context.dialler)
         if probe.get("tcpSocket"):
             action = probe["tcpSocket"]
             port = port_number(self._container, action.get("port"))
-            return await connect(action.get("host") or self._address, port, timeout_seconds)
+            host = action.get("host") or self._address
+            return await connect(host, port, timeout_seconds, self._context.dialler)
         return ActionResult(False, f"{kind} probe: localset knows exec, httpGet and tcpSocket", is_error=True)
 
     def _on_result(self, kind: ProbeKind, is_positive: bool) -> None:

@@ -13,6 +13,7 @@ from localset.client.client import Client
 from localset.client.events import EventRecorder
 from localset.client.informer import Informer
 from localset.kubelet.addresses import AddressBook
+from localset.kubelet.dialling import Dialler
 from localset.kubelet.environment import Sources
 from localset.kubelet.hosts import HostsFiles
 from localset.kubelet.runtime import Runtime
@@ -112,6 +113,7 @@ class KubeletContext:
     hosts: HostsFiles
     caches: Caches
     tokens: PodTokens | None = None
+    dialler: Dialler = field(default_factory=Dialler)
     allocatable: dict[str, str] = field(default_factory=dict)
 
     def find(self, kind: str, namespace: str, name: str) -> Object | None:

@@ -6,6 +6,7 @@ unsupported at run time, as in Kubernetes.
 
 from localset.base.clock import Clock
 from localset.kubelet.actions import http_get, port_number, run_command
+from localset.kubelet.dialling import Dialler
 from localset.kubelet.runtime import Runtime
 from localset.kubelet.starter import Surroundings
 from localset.machinery.metadata import Object
@@ -22,6 +23,7 @@ async def run_hook(  # noqa: PLR0913, PLR0917 - a hook and where it runs
     runtime: Runtime,
     clock: Clock,
     timeout_seconds: float,
+    dialler: Dialler,
 ) -> str:
     """Run one hook to its end or to the timeout; return the failure, empty when it succeeded."""
     if hook.get("exec"):
@@ -34,7 +36,7 @@ async def run_hook(  # noqa: PLR0913, PLR0917 - a hook and where it runs
             port = port_number(container, action.get("port"))
         except ValueError as error:
             return str(error)
-        result = await http_get(action, address, port, "kube-lifecycle", timeout_seconds)
+        result = await http_get(action, address, port, "kube-lifecycle", timeout_seconds, dialler)
         return "" if result.has_succeeded else result.output
     if hook.get("sleep"):
         await clock.sleep(min(float(hook["sleep"].get("seconds") or 0), timeout_seconds))

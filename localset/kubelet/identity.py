@@ -52,6 +52,14 @@ def identity_of(pod: Object, container: Object, image_user: int | None, image_gr
     return ProcessIdentity(user, group, tuple(dict.fromkeys(supplementary)))
 
 
+def one_group(wanted: ProcessIdentity) -> ProcessIdentity:
+    """Return what a single mapped user and group can give: the group, else fsGroup or another supplementary one."""
+    group = wanted.group
+    if group is None and wanted.supplementary:
+        group = wanted.supplementary[-1]
+    return ProcessIdentity(wanted.user, group, ())
+
+
 def asks_for_identity(pod: Object) -> bool:
     """Tell whether the manifest asks for a user or an fsGroup, which only root can really give."""
     spec = pod.get("spec") or {}

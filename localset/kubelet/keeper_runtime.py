@@ -8,6 +8,7 @@ waits for a kept process: that is the keeper's alone.
 import asyncio
 import base64
 import contextlib
+import errno
 import logging
 import os
 import socket
@@ -121,6 +122,16 @@ class KeeperRuntime:
                 return await self._ask_network(subnet)
             except ConnectionResetError:
                 await asyncio.wait_for(self._connected.wait(), _START_SECONDS)
+
+    async def pod_socket(self, pod_uid: str) -> socket.socket:
+        """Return a TCP socket made inside a Pod that has a network of its own; OSError when there is none."""
+        try:
+            _, descriptors = await self._send({"do": "pod_socket", "pod_uid": pod_uid})
+        except KeeperError as error:
+            raise OSError(errno.ENETUNREACH, str(error)) from error
+        made = socket.socket(fileno=descriptors[0])
+        made.setblocking(False)
+        return made
 
     async def _ask_network(self, subnet: str) -> Network:
         answer, descriptors = await self._send({"do": "network", "subnet": subnet})
@@ -369,10 +380,10 @@ class KeeperRuntime:
         session.connect(descriptors, has_stdin=answer["input"])
         return session
 
-    async def check_isolation(self) -> tuple[bool, str]:
-        """Return whether level *loopback* works here, tried by the keeper itself, and why not."""
+    async def check_isolation(self) -> dict[str, str]:
+        """Return for `loopback` and `namespaces` why each does not work here, "" when it does; really tried."""
         answer = await self._request({"do": "check", "directory": str(self._data_directory / "keeper")})
-        return bool(answer["loopback"]), str(answer["reason"])
+        return {level: str(answer[level]) for level in ("loopback", "namespaces")}
 
 
 def _session_key() -> str:

@@ -20,6 +20,7 @@ from localset.client.streams import LogOptions, Session, UsageReport
 from localset.client.tokens import TokenIssuer
 from localset.kubelet.addresses import AddressBook
 from localset.kubelet.context import Caches, ImageSource, KubeletContext
+from localset.kubelet.dialling import Dialler
 from localset.kubelet.hosts import HostsFiles
 from localset.kubelet.node import boot_id, capacity_of_machine, register_node
 from localset.kubelet.notices import Demand
@@ -51,10 +52,12 @@ class Kubelet:
         *,
         informers: InformerFactory | None = None,
         tokens: TokenIssuer | None = None,
+        dialler: Dialler | None = None,
     ) -> None:
         """`informers` shares watches with others in the same daemon; its owner closes it.
 
-        Without `tokens` projected volumes come without ServiceAccount tokens.
+        Without `tokens` projected volumes come without ServiceAccount tokens. `dialler` reaches the Pods where they
+        have a network of their own.
         """
         self._owns_informers = informers is None
         self._informers = informers or InformerFactory(client, clock)
@@ -78,6 +81,7 @@ class Kubelet:
             hosts=HostsFiles(settings.cluster_domain, carries_names=settings.carries_names_in_hosts),
             caches=caches,
             tokens=PodTokens(tokens, clock) if tokens is not None else None,
+            dialler=dialler or Dialler(),
         )
         self._workers: dict[str, PodWorker] = {}
         self._by_key: dict[Key, list[PodWorker]] = {}
@@ -86,7 +90,7 @@ class Kubelet:
         self._is_paused = False
         self._is_open = False
         self._tasks = Tasks(f"kubelet {settings.node_name}")
-        self._streams = Streams(runtime, clock, settings.pods_directory, self._workers.get)
+        self._streams = Streams(runtime, clock, settings.pods_directory, self._workers.get, self._context.dialler)
 
     # -- life ------------------------------------------------------------------------------------------------------
 

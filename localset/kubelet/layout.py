@@ -5,6 +5,7 @@ volumes may outlive a process. Targets and subPaths are API data and are walked 
 """
 
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -24,6 +25,9 @@ from localset.kubelet.identity import ProcessIdentity
 from localset.kubelet.runtime import Mount
 from localset.kubelet.volumes import MountedVolume
 from localset.machinery.metadata import Object
+
+_COPY_FILES = 200
+_COPY_BYTES = 1 << 20
 
 
 @frozen
@@ -110,11 +114,13 @@ def lay_out(  # noqa: PLR0913 - one start and all that it shows
     identity: ProcessIdentity,
     *,
     has_own_mounts: bool,
+    has_own_system: bool = False,
     is_root: bool,
 ) -> Layout:
     """Prepare a container's directory for one start and return its layout.
 
-    `own_files` are hosts, hostname, resolv.conf.
+    `own_files` are hosts, hostname, resolv.conf. `has_own_system`: level *namespaces*, where the image's files are the
+    container's own, to change and to remove, and where /tmp is not the host's.
     """
     mode = 0o711 if is_root else 0o700
     make_private_directory(directory, mode=mode)
@@ -131,6 +137,9 @@ def lay_out(  # noqa: PLR0913 - one start and all that it shows
     )
     covered = [place.target.rstrip("/") + "/" for place in [*images, *volumes]]
     scratch = [] if image.is_host else [t for t in image.scratch if not any((t + "/").startswith(c) for c in covered)]
+    if has_own_system:
+        images = [_own_copy(directory, number, place, owner, mode) for number, place in enumerate(images)]
+        images.append(Place(work, str(work), is_read_only=False))
     if has_own_mounts:
         places = [*images, *_make_scratch(directory, scratch, owner, mode), *volumes, *own_files]
         by_depth = sorted({place.target: place for place in places}.values(), key=lambda p: p.target.count("/"))
@@ -157,6 +166,23 @@ def _make_scratch(directory: Path, targets: list[str], owner: tuple[int | None, 
         _give(source, owner)
         places.append(Place(source, target, is_read_only=False))
     return places
+
+
+def _own_copy(directory: Path, number: int, place: Place, owner: tuple[int | None, int | None], mode: int) -> Place:
+    """Return the image's file or directory as a copy of this start; a big one as it is, read-only."""
+    found = list(place.source.rglob("*")) if place.source.is_dir() else [place.source]
+    sizes = [entry.stat().st_size for entry in found if entry.is_file()]
+    if len(found) > _COPY_FILES or sum(sizes) > _COPY_BYTES:
+        return place
+    make_private_directory(directory / "scratch", mode=mode)
+    copy = directory / "scratch" / f"image-{number}"
+    if place.source.is_dir():
+        shutil.copytree(place.source, copy)
+    else:
+        shutil.copy2(place.source, copy)
+    for entry in (copy, *copy.rglob("*")):
+        _give(entry, owner)
+    return Place(copy, place.target, is_read_only=False)
 
 
 def _give(path: Path, owner: tuple[int | None, int | None]) -> None:

@@ -15,7 +15,7 @@ from localset.base.frozen import frozen
 
 
 class Isolation(StrEnum):
-    """Levels of design 3.7; NAMESPACES is reserved for a later issue."""
+    """Levels of design 3.7, from none to all."""
 
     PLAIN = "plain"
     LOOPBACK = "loopback"

@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from localset.base.frozen import frozen
+from localset.kubelet.pod_network import inner_address
 from localset.kubelet.runtime import Isolation
 
 
@@ -31,7 +32,10 @@ RESERVED_ADDRESSES = 10
 
 @frozen
 class KubeletSettings:
-    """The kubelet's configuration. `dns_address` is a name server on port 53 that Pods can ask; None: hosts files."""
+    """The kubelet's configuration. `dns_address` is a name server on port 53 that Pods can ask; None: hosts files.
+
+    `pod_subnet` (`10.x.0.0/16`) is the Pods' own network at level *namespaces*, empty at the others.
+    """
 
     data_directory: Path
     node_name: str
@@ -49,6 +53,7 @@ class KubeletSettings:
     time_zone: str = "UTC"
     version: str = "v1.0.0+localset"
     user_id: int = 0
+    pod_subnet: str = ""
 
     @property
     def pods_directory(self) -> Path:
@@ -62,8 +67,12 @@ class KubeletSettings:
 
     @property
     def node_address(self) -> str:
-        """Return block.1: `status.hostIP` and the Node's InternalIP."""
-        return str(ipaddress.ip_network(self.address_block).network_address + 1)
+        """Return block.1 as Pods see it: `status.hostIP` and the Node's InternalIP."""
+        return self.pod_ip(str(ipaddress.ip_network(self.address_block).network_address + 1))
+
+    def pod_ip(self, host_address: str) -> str:
+        """Return the address that Pods see for a sticky 127.x one, "" for none."""
+        return inner_address(self.pod_subnet, host_address) if self.pod_subnet and host_address else host_address
 
     @property
     def has_own_mounts(self) -> bool:

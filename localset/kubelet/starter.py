@@ -17,7 +17,7 @@ from localset.kubelet.context import ImageLike, KubeletContext, NotYetError
 from localset.kubelet.environment import ConfigError, build_environment
 from localset.kubelet.expansion import expand
 from localset.kubelet.hosts import fqdn_of, hostname_of, hosts_header, resolv_conf
-from localset.kubelet.identity import ProcessIdentity, identity_of
+from localset.kubelet.identity import ProcessIdentity, identity_of, one_group
 from localset.kubelet.layout import Layout, Place, lay_out, search_path, volume_places
 from localset.kubelet.passwd import passwd_for
 from localset.kubelet.ports import port_problem
@@ -32,11 +32,12 @@ from localset.kubelet.records import (
     definition_hash,
     run_id_of,
 )
-from localset.kubelet.runtime import ExecSpec, ProcessSpec
+from localset.kubelet.runtime import ExecSpec, Isolation, ProcessSpec
 from localset.kubelet.volumes import MountedVolume
-from localset.machinery.metadata import Object, name_of, namespace_of, uid_of
+from localset.machinery.metadata import Object, annotations_of, name_of, namespace_of, uid_of
 
 HOST_IMAGE = "host"
+STOP_ANNOTATION = "localset.dev/stop"
 _SURROUNDINGS = "surroundings.json"
 
 
@@ -202,6 +203,7 @@ class Starter:
             self._own_files(places, self._passwd_file(directory, image, identity)),
             identity,
             has_own_mounts=settings.has_own_mounts,
+            has_own_system=settings.isolation is Isolation.NAMESPACES,
             is_root=settings.is_root,
         )
         environment = self._finish_environment(built.variables, image, layout)
@@ -236,6 +238,8 @@ class Starter:
             stdin_once=bool(container.get("stdin") and container.get("stdinOnce")),
             tty=bool(container.get("tty")),
             shares_host=image.is_host,
+            address=address if settings.isolation is Isolation.NAMESPACES else "",
+            strict_stop=annotations_of(pod).get(STOP_ANNOTATION) == "strict",
             labels=self._labels(pod, container, attempt),
         )
         return spec, surroundings
@@ -247,6 +251,8 @@ class Starter:
         found = identity_of(pod, container, user, group)
         if settings.is_root:
             return found
+        if settings.isolation is Isolation.NAMESPACES:
+            return one_group(found)
         return ProcessIdentity(found.user if settings.has_own_mounts else None, None, ())
 
     def _base_environment(self, pod: Object, container: Object, image: ImageLike, address: str) -> dict[str, str]:

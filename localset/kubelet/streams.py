@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from localset.base.clock import Clock, parse_rfc3339
 from localset.client.streams import LogOptions, Session, UsageReport
+from localset.kubelet.dialling import Dialler
 from localset.kubelet.keeper_launch import KeeperError
 from localset.kubelet.logs import LogLine, LogReader, render, select
 from localset.kubelet.records import ContainerRecord, container_of, containers_of
@@ -56,9 +57,15 @@ class Streams:
     """Logs and commands of the Pods that `find` knows."""
 
     def __init__(
-        self, runtime: Runtime, clock: Clock, pods_directory: Path, find: Callable[[str], PodWorker | None]
+        self,
+        runtime: Runtime,
+        clock: Clock,
+        pods_directory: Path,
+        find: Callable[[str], PodWorker | None],
+        dialler: Dialler,
     ) -> None:
         """`find(uid)` returns a Pod's worker."""
+        self._dialler = dialler
         self._runtime = runtime
         self._clock = clock
         self._pods_directory = pods_directory
@@ -133,14 +140,14 @@ class Streams:
         if worker is None or not worker.has_processes or not worker.address:
             phase = (pod.get("status") or {}).get("phase") or "Pending"
             raise bad_request(f"unable to forward port because pod is not running. Current status={phase}")
-        return worker.address
+        return worker.pod_ip
 
     async def dial(self, pod: Object, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Connect to a port of the Pod; OSError when it refuses or does not answer."""
         address = self._address(pod)
         try:
             async with asyncio.timeout(DIAL_SECONDS):
-                return await asyncio.open_connection(address, port)
+                return await self._dialler.open_inside(uid_of(pod), address, port)
         except TimeoutError as error:
             raise OSError(errno.ETIMEDOUT, f"dial tcp {address}:{port}: i/o timeout") from error
         except OSError as error:

@@ -203,8 +203,13 @@ class PodWorker:
 
     @property
     def address(self) -> str:
-        """Return the Pod's address, "" before it has one."""
+        """Return the Pod's sticky address on the host, "" before it has one."""
         return self._address
+
+    @property
+    def pod_ip(self) -> str:
+        """Return the address that Pods see, "" before there is one: the sticky one but for level *namespaces*."""
+        return self._context.settings.pod_ip(self._address)
 
     @property
     def has_processes(self) -> bool:
@@ -245,7 +250,7 @@ class PodWorker:
         self._note_new_containers()
         if self._is_stale and (self._volumes is not None or self.has_processes):
             self._is_stale = False
-            self._volume_maker().refresh(self.pod, self._context.sources_for(self.pod, self._address))
+            self._volume_maker().refresh(self.pod, self._context.sources_for(self.pod, self.pod_ip))
         self._backoff_messages.clear()
         for step in plan_pod(self._view()):
             if isinstance(step, Finish):
@@ -322,7 +327,7 @@ class PodWorker:
             volumes = await self._prepare_pod()
             self._check_ports(container)
             attempt = record.attempt + 1 if record.report is not None else record.attempt
-            spec, surroundings = self._starter.prepare(self.pod, container, attempt, self._address, volumes)
+            spec, surroundings = self._starter.prepare(self.pod, container, attempt, self.pod_ip, volumes)
         except NotYetError as error:
             self._wait_for(record, container, error)
             return
@@ -348,14 +353,14 @@ class PodWorker:
         self.wake()
 
     def _care_of(self, record: ContainerRecord, container: Object, surroundings: Surroundings) -> ContainerCare:
-        care = ContainerCare(self._context, lambda: self.pod, container, record, surroundings, self._address, self.wake)
+        care = ContainerCare(self._context, lambda: self.pod, container, record, surroundings, self.pod_ip, self.wake)
         self._cares[record.name] = care
         return care
 
     def _resume(self) -> None:
         """Take up what lives: its hosts file is kept current again, its volumes catch up, its probes go on."""
         if self.has_processes and self._address and not self.is_gone:
-            write_pod_files(self._context, self.pod, self.files, self._address)
+            write_pod_files(self._context, self.pod, self.files, self.pod_ip)
             self._is_stale = True
         for record in self.records.values():
             container = container_of(self.pod, record.name)
@@ -389,8 +394,8 @@ class PodWorker:
             self._address = await self._context.addresses.allocate(namespace_of(self.pod), name_of(self.pod))
         except BlockFullError as error:
             raise NotYetError("", str(error), event_reason="FailedCreatePodSandBox", retry_seconds=5.0) from error
-        write_pod_files(self._context, self.pod, self.files, self._address)
-        sources = self._context.sources_for(self.pod, self._address)
+        write_pod_files(self._context, self.pod, self.files, self.pod_ip)
+        sources = self._context.sources_for(self.pod, self.pod_ip)
         volumes = await self._volume_maker().prepare(self.pod, sources)
         if not self._is_restored:
             tell_once(self._context, self.pod)
@@ -406,6 +411,8 @@ class PodWorker:
         return Volumes(self._context, self.files.volumes, owner_of(self.pod, user))
 
     def _check_ports(self, container: Object) -> None:
+        if self._context.settings.pod_subnet:
+            return  # every port is free in a network of one's own; the host's side is the forwarder's
         message, is_fatal = check_ports(self._address, container)
         if is_fatal:
             raise NotYetError("CreateContainerError", message, event_reason="PortConflict", retry_seconds=1.0)
@@ -533,7 +540,7 @@ class PodWorker:
         return StatusFacts(
             now=rfc3339(self._context.clock.now()),
             host_ip=self._context.settings.node_address,
-            pod_ip=self._address,
+            pod_ip=self.pod_ip,
             is_complete=view.is_finished and not self.has_processes,
             has_ended=has_ended,
             is_prepared=self._volumes is not None or self.has_processes,

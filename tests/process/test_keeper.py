@@ -267,7 +267,7 @@ async def volumes_appear(tmp_path: Path, user: int):
     mounts = (Mount(str(volume), "/var/lib/foo-x/data"), Mount(str(volume), "/data-x", read_only=True))
     script = "hostname; id -u; pwd; echo hi > /var/lib/foo-x/data/f; cat /data-x/f; touch /data-x/g || echo ro; ls -d /var/lib/dpkg; exec sleep 1000"
     async with running(tmp_path) as runtime:
-        assert (await probe_isolation(runtime)).level is Isolation.LOOPBACK
+        assert (await probe_isolation(runtime)).allows(Isolation.LOOPBACK)
         wanted = spec(
             tmp_path,
             A,
