@@ -15,7 +15,7 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from localset import __version__
 from localset.apiserver.application import make_application
@@ -38,12 +38,10 @@ from localset.daemon.volumes import VolumeDirectories
 from localset.dns.server import DnsBindError, DnsServer, DnsSettings
 from localset.images.catalogue import Catalogue
 from localset.kubelet.dialling import Dialler
-from localset.kubelet.holder_client import HolderClient
 from localset.kubelet.isolation import probe_isolation
 from localset.kubelet.keeper_launch import KeeperError, Launch
 from localset.kubelet.keeper_runtime import KeeperRuntime
 from localset.kubelet.kubelet import Kubelet
-from localset.kubelet.pod_network import choose_subnet, host_networks
 from localset.kubelet.runtime import Isolation
 from localset.kubelet.settings import HostPathPolicy, KubeletSettings, ProbeTiming
 from localset.registry.bootstrap import bootstrap, ensure_kubernetes, kubernetes_address
@@ -51,6 +49,9 @@ from localset.registry.registry import Registry
 from localset.registry.settings import RegistrySettings, service_addresses
 from localset.store.records import StoreRefusedError
 from localset.store.store import Store
+
+if TYPE_CHECKING:
+    from localset.kubelet.holder_client import HolderClient
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +82,7 @@ class Daemon:
         self._dns_problem = ""
         self._registry: Registry
         self._runtime = KeeperRuntime(settings.data_directory, self._clock, launch, claim.descriptors)
-        self._holder = HolderClient(settings.data_directory, self._clock)
+        self._holder: HolderClient
         self._subnet = ""
         self._dns: DnsServer
         self._kubelet: Kubelet
@@ -178,11 +179,15 @@ class Daemon:
         """Have the Pods' own network, the same for this data directory's life."""
         if self._isolation is not Isolation.NAMESPACES:
             return
+        from localset.kubelet.holder_client import HolderClient
+        from localset.kubelet.pod_network import choose_subnet, host_networks
+
         facts = self._directory.facts
         if not facts.get("podSubnet"):
             facts["podSubnet"] = choose_subnet(self._block.block, host_networks())
             self._directory.save()
         self._subnet = (await self._runtime.network(str(facts["podSubnet"]))).subnet
+        self._holder = HolderClient(self._settings.data_directory, self._clock)
         self._holder.start()
         self._closing.push_async_callback(self._holder.aclose)
 

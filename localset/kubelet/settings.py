@@ -8,7 +8,6 @@ from enum import StrEnum
 from pathlib import Path
 
 from localset.base.frozen import frozen
-from localset.kubelet.pod_network import inner_address
 from localset.kubelet.runtime import Isolation
 
 
@@ -72,7 +71,11 @@ class KubeletSettings:
 
     def pod_ip(self, host_address: str) -> str:
         """Return the address that Pods see for a sticky 127.x one, "" for none."""
-        return inner_address(self.pod_subnet, host_address) if self.pod_subnet and host_address else host_address
+        if not self.pod_subnet or not host_address:
+            return host_address
+        from localset.kubelet.pod_network import inner_address
+
+        return inner_address(self.pod_subnet, host_address)
 
     @property
     def has_own_mounts(self) -> bool:
