@@ -9,7 +9,7 @@ Go: a pointer, or a field that is always written). Both come from the published 
     python tools/generate_protobuf.py FIELDS --check    exit 1 when the file on disk says something else
 
 The result is `{"kinds": {"group/Kind": message}, "messages": {message: {number: [name, type, flags]}}}`; `*/Kind`
-belongs to every group. Flags: `k` kept when empty, `i` inline.
+belongs to every group, `group/version/Kind` to one version. Flags: `k` kept when empty, `i` inline.
 """
 
 import gzip
@@ -26,6 +26,7 @@ SPOKEN = {
     "*/DeleteOptions": "am.apis.meta.v1.DeleteOptions",
     "/Binding": "api.core.v1.Binding",
     "autoscaling/Scale": "api.autoscaling.v1.Scale",
+    "autoscaling/v1/HorizontalPodAutoscaler": "api.autoscaling.v1.HorizontalPodAutoscaler",
     "policy/Eviction": "api.policy.v1.Eviction",
     "authentication.k8s.io/TokenRequest": "api.authentication.v1.TokenRequest",
     "authentication.k8s.io/TokenReview": "api.authentication.v1.TokenReview",
@@ -35,7 +36,7 @@ SPOKEN = {
     "authorization.k8s.io/SelfSubjectAccessReview": "api.authorization.v1.SelfSubjectAccessReview",
     "authorization.k8s.io/SelfSubjectRulesReview": "api.authorization.v1.SelfSubjectRulesReview",
 }
-"""Kinds that are sent but not stored."""
+"""Kinds that are sent but not stored, or not in the version that is sent."""
 ROOMS = {"": "core", "rbac.authorization.k8s.io": "rbac", "events.k8s.io": "events"}
 SCALARS = {"string", "bytes", "bool", "int32", "int64", "double"}
 

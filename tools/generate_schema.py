@@ -6,7 +6,8 @@ the groups below need is kept; the bytes are the same on every run.
     python tools/generate_schema.py            write the files
     python tools/generate_schema.py --check    exit 1 when a file on disk says something else
 
-`schema.json.gz` is what every request body is checked with: `{"kinds": {"group/Kind": name}, "types": {name: node}}`.
+`schema.json.gz` is what every request body is checked with: `{"kinds": {"group/Kind": name}, "types": {name: node}}`,
+where a version with fields of its own is `group/version/Kind`.
 `published.json.gz` is what only OpenAPI needs beside it, and is read when somebody asks for that: `{"kinds":
 {"group/version/Kind": name}, "types": …, "descriptions": {name: [text, {field: text}]}}`, with lists, Status and such.
 A node is one of:
@@ -55,6 +56,8 @@ GROUPS = {
     "storage.k8s.io": ("v1",),
 }
 """Whose kinds may be served, each group's storage version last. A kind that is not served costs a few hundred bytes."""
+BESIDE_STORAGE = ("autoscaling/v1/HorizontalPodAutoscaler",)
+"""Kinds that clients may send in a version with other fields than the storage version's."""
 EVERYWHERE = {"DeleteOptions", "WatchEvent"}
 """Kinds that belong to every group version."""
 SPOKEN = ("Patch", "ListMeta")
@@ -129,7 +132,7 @@ def published_kinds(definitions: dict[str, Any]) -> dict[str, str]:
 
 
 def checked_kinds(published: dict[str, str]) -> dict[str, str]:
-    """Return `group/Kind` → definition of the kinds that a client may send, in their storage version."""
+    """Return `group/Kind` → definition of the kinds that a client may send, most in their storage version alone."""
     answers = {"APIGroup", "APIGroupList", "APIResourceList", "APIVersions", "Status", "WatchEvent"}
     kinds = {}
     for key, name in sorted(published.items()):
@@ -137,7 +140,7 @@ def checked_kinds(published: dict[str, str]) -> dict[str, str]:
         is_list = kind.endswith("List") and key.removesuffix("List") in published
         if kind not in answers and not is_list:
             kinds[f"{group}/{kind}"] = name
-    return kinds
+    return kinds | {key: published[key] for key in BESIDE_STORAGE}
 
 
 def base_type(schema: dict[str, Any]) -> str:

@@ -99,7 +99,7 @@ WITHOUT_EFFECT: tuple[Resource, ...] = (
         "horizontalpodautoscaler",
         "HorizontalPodAutoscaler",
         "autoscaling",
-        ("v2",),
+        ("v2", "v1"),
         short_names=("hpa",),
         categories=("all",),
         subresources=("status",),

@@ -11,13 +11,13 @@ AUTHORIZATION = "authorization.k8s.io"
 _CREATE = ("create",)
 
 
-def _review(kind: str, group: str, *, namespaced: bool = False) -> Resource:
+def _review(kind: str, group: str, *versions: str, namespaced: bool = False) -> Resource:
     lowered = kind.lower()
-    return Resource(f"{lowered}s", lowered, kind, group, namespaced=namespaced, verbs=_CREATE)
+    return Resource(f"{lowered}s", lowered, kind, group, versions or ("v1",), namespaced=namespaced, verbs=_CREATE)
 
 
 REVIEWS: tuple[Resource, ...] = (
-    _review("SelfSubjectReview", AUTHENTICATION),
+    _review("SelfSubjectReview", AUTHENTICATION, "v1", "v1beta1"),  # the latter is all that kubectl 1.27 asks
     _review("TokenReview", AUTHENTICATION),
     _review("LocalSubjectAccessReview", AUTHORIZATION, namespaced=True),
     _review("SelfSubjectAccessReview", AUTHORIZATION),

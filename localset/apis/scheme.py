@@ -12,6 +12,7 @@ from functools import cache
 from typing import NamedTuple
 
 from localset.apis import (
+    autoscalers,
     classes,
     configuration,
     coordination,
@@ -143,6 +144,8 @@ def decode(resource: Resource, version: str, obj: Object, validation: FieldValid
     if resource.stored_as:
         events.to_core(decoded)
         resource = BY_NAME[resource.stored_as]
+    if resource.kind == "HorizontalPodAutoscaler":
+        autoscalers.to_storage(decoded, version)
     _default(resource, version, decoded)
     if resource.kind == "PodDisruptionBudget":
         poddisruptionbudgets.to_storage(decoded, version)
@@ -235,6 +238,8 @@ def encode(resource: Resource, version: str, obj: Object) -> Object:
     encoded["apiVersion"] = resource.api_version(version)
     if resource.kind == "PodDisruptionBudget":
         poddisruptionbudgets.from_storage(encoded, version)
+    if resource.kind == "HorizontalPodAutoscaler":
+        autoscalers.from_storage(encoded, version)
     if resource.kind == "StatefulSet" and version == "v1beta1":
         encoded.setdefault("status", {}).setdefault("observedGeneration", 0)  # a pointer there, always written
     return encoded

@@ -23,7 +23,7 @@ from tests.conformance.outputs import Printed, differences
 from tests.conformance.recording import Record, Request, fixtures_directory
 from tests.conformance.replaying import Outcome
 from tests.conformance.server import open_server
-from tests.e2e.house import SEED, House
+from tests.e2e.house import SEED, House, until
 from tests.e2e.kubectls import find_kubectl
 
 NAMES = ("kubectl-seed", "kubectl-132", "kubectl-120")
@@ -92,6 +92,8 @@ NOT_REPLAYED = {
     r"get-rawfs": "the recording ends inside the managedFields of controllers, which are none here",
 }
 """Patterns of command names, and why they are not run."""
+_SETTLED = re.compile(r"wait-ready|get-sort|label(-rm|-conflict)?|delete-(now|l)")
+"""Commands about Pods that the recorder's stand-in had made again at once: they wait until the set is whole."""
 _ENDLESS = 3.0
 _LONGEST = 60.0
 """Seconds that a command may take: one that the recorder had to end, and any other."""
@@ -154,6 +156,8 @@ class Commands:
         space = words[1] if words[0] == "-n" else ""
         if name == "get-pdb":
             self.run(minor, ["-n", space, "apply", "-f", "m/pdb.yaml"])
+        if _SETTLED.fullmatch(name):
+            until(lambda: self._is_settled(minor, space), 30, f"the Pods of {space} are whole before {name}")
         is_new = space not in self._ready and (space.endswith("b") or "seed" in space) and name != "create-pdb"
         if not is_new:
             return
@@ -162,6 +166,20 @@ class Commands:
         if space.endswith("b"):
             self.run(minor, ["-n", space, "apply", "-f", "m/web1.yaml"])
             self.run(minor, ["-n", space, "rollout", "status", "sts/web", "--timeout=30s"])
+
+    def _is_settled(self, minor: str, space: str) -> bool:
+        """Tell whether each set has its Pods, all of the newest revision, ready and not about to go."""
+        found = json.loads(self.run(minor, ["-n", space, "get", "statefulsets,pods", "-o", "json"]).stdout)["items"]
+        sets = [item for item in found if item["kind"] == "StatefulSet"]
+        pods = [item for item in found if item["kind"] == "Pod" and "app" in item["metadata"].get("labels", {})]
+        revisions = {item["status"].get("updateRevision") for item in sets}
+        return len(pods) == sum(item["spec"]["replicas"] for item in sets) and all(
+            "deletionTimestamp" not in pod["metadata"]
+            and pod["metadata"]["labels"].get("controller-revision-hash") in revisions
+            and {"type": "Ready", "status": "True"}.items()
+            <= next((c for c in pod["status"].get("conditions", []) if c["type"] == "Ready"), {}).items()
+            for pod in pods
+        )
 
     def run(self, minor: str, words: list[str], name: str = "", seconds: float = _LONGEST) -> Printed:
         """Run one command, whose editor makes the recorded change."""

@@ -142,10 +142,7 @@ RACING = (
     (re.compile(r"delete/(sts|owner|namespace)/"), re.compile(r"\.metadata\.resourceVersion ")),
     (re.compile(r"kubectl-\d+/describe-"), re.compile(r"stdout: \w+   Normal  Successful(Create|Delete)  ")),
     (re.compile(r"kubectl-120/rollout-history-yaml"), re.compile(r"stdout: \w+ +f:")),
-    (re.compile(r"kubectl-\d+/label-rm"), re.compile(r"stdout: ")),  # a rollout may replace the Pod in between
-    (re.compile(r"kubectl-\d+/get-sort"), re.compile(r"stdout: \w+ web-\d ")),
     (re.compile(r"kubectl-\d+/describe-cr"), re.compile(r"stdout: ")),
-    (re.compile(r"kubectl-\d+/delete-l"), re.compile(r"stdout: \w+ pod \"web-\d\" ")),
     (re.compile(r"kubectl-\d+/(rollout-status|run|wait|delete)"), re.compile(r"stdout: \w+ [Ww]aiting for ")),
 )
 """(record, difference): what a controller writes at its own pace, allocated ports, objects recorded apart. For

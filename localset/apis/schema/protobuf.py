@@ -45,7 +45,7 @@ def has_table(api_version: str, kind: str) -> bool:
 def _message_of(api_version: str, kind: str) -> str | None:
     group = api_version.rpartition("/")[0]
     kinds: dict[str, str] = _document()["kinds"]
-    return kinds.get(f"{group}/{kind}") or kinds.get(f"*/{kind}")
+    return kinds.get(f"{api_version}/{kind}") or kinds.get(f"{group}/{kind}") or kinds.get(f"*/{kind}")
 
 
 def decode_envelope(envelope: Envelope) -> dict[str, Any]:

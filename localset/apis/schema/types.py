@@ -60,7 +60,10 @@ class _WrongType(Exception):  # noqa: N818 -- never leaves this module
 
 @cache
 def schema() -> dict[str, Any]:
-    """Return `{"kinds": {"group/Kind": name}, "types": {name: node}}`; shared, never to be changed."""
+    """Return `{"kinds": {"group/Kind": name}, "types": {name: node}}`; shared, never to be changed.
+
+    A version whose fields differ from the storage version's is `group/version/Kind`.
+    """
     # zlib and pathlib, not gzip and importlib.resources: those cost more to import than the schema to read.
     packed = Path(__file__).with_name("schema.json.gz").read_bytes()
     loaded: dict[str, Any] = json.loads(zlib.decompress(packed, wbits=zlib.MAX_WBITS | 16))
@@ -89,7 +92,8 @@ def type_of(group: str, version: str, kind: str) -> Node | None:
         resource = BY_KIND.get((group, kind))
         if version not in (resource.versions if resource else ("v1", "v1beta1")):
             return None
-    name = schema()["kinds"].get(f"{group}/{kind}")
+    kinds = schema()["kinds"]
+    name = kinds.get(f"{group}/{version}/{kind}") or kinds.get(f"{group}/{kind}")
     return None if name is None else {"r": name}
 
 
