@@ -60,6 +60,8 @@ def test_auth_commands_say_who_one_is_and_what_one_may(house: House, tmp_path: P
     house.up()
     for program in (find_kubectl("1.29"), newest_kubectl()):  # they ask in JSON, and in protobuf
         ask_who_and_what(Kubectl(program, tmp_path, house.data / "kubeconfig"))
+    before_v1 = Kubectl(find_kubectl("1.27"), tmp_path, house.data / "kubeconfig")
+    assert "localset-admin" in before_v1.out("auth", "whoami")
 
 
 def ask_who_and_what(own: Kubectl) -> None:

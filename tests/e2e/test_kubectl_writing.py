@@ -299,6 +299,16 @@ def test_delete_takes_files_names_labels_and_paths(kubectl: Resident, tmp_path: 
     assert json.loads(kubectl.quiet("delete", "--raw", f"{path}/raw"))["status"] == "Success"
 
 
+def test_autoscale_makes_what_has_no_effect_in_the_version_that_it_speaks(kubectl: Resident) -> None:
+    made = kubectl.run("autoscale", "sts/still", "--min=1", "--max=3", "--cpu-percent=60")
+    assert made.stdout == "horizontalpodautoscaler.autoscaling/still autoscaled\n"
+    assert made.stderr.startswith("Warning: HorizontalPodAutoscaler: no effect here: ")
+    assert kubectl.table("get", "hpa", "still")[1][:5] == ["still", "StatefulSet/still", "cpu: <unknown>/60%", "1", "3"]
+    in_v1 = ("horizontalpodautoscalers.v1.autoscaling", "still")
+    assert field(kubectl, ".spec.targetCPUUtilizationPercentage", *in_v1) == "60"
+    kubectl.quiet("delete", "hpa", "still")
+
+
 def test_a_rendered_chart_applies_but_for_what_runs_nothing_here_and_warns_of_what_has_no_effect(
     kubectl: Resident,
 ) -> None:
@@ -323,6 +333,6 @@ def test_a_rendered_chart_applies_but_for_what_runs_nothing_here_and_warns_of_wh
         "Allowed disruptions:  1",
     ):  # fmt: skip
         assert text in described
-    if not kubectl.is_old:  # 1.20 asks for a version of it that is gone
-        assert "<unknown> / 80%" in kubectl.quiet("describe", "hpa", "release-store")
+    target = r"Target CPU utilization:\s+80%" if kubectl.is_old else "<unknown> / 80%"
+    assert re.search(target, kubectl.quiet("describe", "hpa", "release-store"))
     assert kubectl.quiet("delete", *FILE, stdin=chart).count(" deleted") == 13
