@@ -17,10 +17,14 @@ from localset.keeper.netlink import Netlink, hardware_address
 LINK = "pods0"
 
 
+def _set(name: str, value: str) -> None:
+    with open(f"/proc/sys/net/ipv4/{name}", "w", encoding="ascii") as file:
+        file.write(value)
+
+
 def free_low_ports() -> None:
     """Let every user of the network namespace that we are in bind any port."""
-    with open("/proc/sys/net/ipv4/ip_unprivileged_port_start", "w", encoding="ascii") as file:
-        file.write("0")
+    _set("ip_unprivileged_port_start", "0")
 
 
 def gateway_of(subnet: str) -> str:
@@ -94,6 +98,9 @@ class Bridge:
         link.add_address(LINK, gateway, 16)
         link.close()
         free_low_ports()
+        # Where no way leads out, a Pod is told so at once and each time: else its DNS queries wait for their timeouts.
+        _set("ip_forward", "1")
+        _set("icmp_ratemask", "0")
 
     # --- the thread -----------------------------------------------------------------------------------------------
 

@@ -37,7 +37,10 @@ class Launch:
         while True:
             await readable.wait()
             readable.clear()
-            block = os.read(self._errors, 4096)
+            try:
+                block = os.read(self._errors, 4096)
+            except BlockingIOError:  # an event that was meant for a former descriptor of this number
+                continue
             if not block:
                 break
             text += block

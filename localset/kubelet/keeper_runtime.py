@@ -27,6 +27,7 @@ from localset.kubelet.runtime import ExecResult, ExecSession, ExecSpec, ProcessR
 log = logging.getLogger(__name__)
 
 _START_SECONDS = 10.0
+_START_TRIES = 5
 
 
 @frozen
@@ -62,7 +63,7 @@ class KeeperRuntime:
         self._answers: dict[int, asyncio.Future[tuple[wire.Message, list[int]]]] = {}
         self._next = 0
         self._connected = asyncio.Event()
-        self._is_ending = False
+        self._is_started = self._is_ending = False
         self._send_lock = asyncio.Lock()
         self._queues: list[asyncio.Queue[ProcessReport]] = []
         self._sessions: dict[str, PipeSession] = {}
@@ -76,7 +77,15 @@ class KeeperRuntime:
 
     async def start(self) -> None:
         """Connect, starting a keeper when none answers. KeeperError says why none can be started."""
-        await self._connect()
+        for _ in range(_START_TRIES):
+            try:
+                await self._connect()
+            except ConnectionResetError:  # one that was just ending took the connection
+                self._disconnect()
+            else:
+                self._is_started = True
+                return
+        raise KeeperError("the keeper ends as soon as it is asked; see keeper.log")
 
     async def aclose(self) -> None:
         """Let go of the keeper, which stays, with all it keeps."""
@@ -220,7 +229,7 @@ class KeeperRuntime:
 
     def _gone(self) -> None:
         self._disconnect()
-        if self._is_ending or (self._connecting is not None and not self._connecting.done()):
+        if self._is_ending or not self._is_started or (self._connecting is not None and not self._connecting.done()):
             return  # the connecting task sees the failure itself and goes on
         log.warning("the keeper has died; starting it again")
         self._connecting = self._tasks.spawn(self._reconnect(), "reconnect")

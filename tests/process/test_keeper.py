@@ -1,25 +1,21 @@
 """The real keeper with real children and real SIGKILL."""
 
-# ruff: noqa: ASYNC240, E501 - small files on a local disk; scripts stand in one piece
+# ruff: noqa: ASYNC240 - small files on a local disk; scripts stand in one piece
 
 import asyncio
 import os
 import secrets
-import shutil
 import signal
-import subprocess
 import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-import localset
 from localset.base.clock import SystemClock
-from localset.kubelet.isolation import probe_isolation
 from localset.kubelet.keeper_launch import KeeperError
 from localset.kubelet.keeper_runtime import KeeperRuntime
-from localset.kubelet.runtime import ExecSpec, Isolation, Mount, ProcessReport, ProcessSpec, ProcessState
+from localset.kubelet.runtime import ExecSpec, Isolation, ProcessReport, ProcessSpec, ProcessState
 
 A, B = (f"{letter}-{secrets.token_hex(6)}" for letter in "ab")
 """Run ids of this process alone: a keeper takes up or ends whatever carries its run ids, on the whole machine."""
@@ -251,75 +247,3 @@ async def test_a_keeper_that_dies_at_a_failpoint_leaves_one_process_or_none(tmp_
     await until(lambda: all_over(runtime), "over")
     await runtime.shutdown_keeper()
     await runtime.aclose()
-
-
-@pytest.mark.needs_root
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-async def test_loopback_as_root_shows_volumes_hostname_and_user_and_leaves_no_mount(tmp_path):
-    await volumes_appear(tmp_path, user=1000)
-
-
-async def volumes_appear(tmp_path: Path, user: int):
-    before = Path("/proc/self/mounts").read_text()
-    volume = tmp_path / "volume"
-    volume.mkdir()
-    volume.chmod(0o777)
-    mounts = (Mount(str(volume), "/var/lib/foo-x/data"), Mount(str(volume), "/data-x", read_only=True))
-    script = "hostname; id -u; pwd; echo hi > /var/lib/foo-x/data/f; cat /data-x/f; touch /data-x/g || echo ro; ls -d /var/lib/dpkg; exec sleep 1000"
-    async with running(tmp_path) as runtime:
-        assert (await probe_isolation(runtime)).allows(Isolation.LOOPBACK)
-        wanted = spec(
-            tmp_path,
-            A,
-            "sh",
-            "-c",
-            script,
-            isolation=Isolation.LOOPBACK,
-            mounts=mounts,
-            user=user,
-            working_directory="/opt-x/w",
-        )
-        report = await runtime.spawn(wanted)
-        assert report.state is ProcessState.RUNNING, report.error
-        await until(lambda: len(text(tmp_path, A)) >= 6, "six lines")
-        assert text(tmp_path, A) == ["zk-0", str(user), "/opt-x/w", "hi", "ro", "/var/lib/dpkg"]
-        result = await runtime.execute(
-            ExecSpec(A, ("sh", "-c", "hostname; cat /data-x/f; id -u"), PATH, "/opt-x/w", user=user), 5
-        )
-        assert result.output.split() == [b"zk-0", b"hi", str(user).encode()]
-        await runtime.stop(A, 5)
-        await over(runtime, A)
-        await runtime.forget(A)
-        assert not (tmp_path / f"private-{A}").exists()
-    assert Path("/proc/self/mounts").read_text() == before
-    assert (volume / "f").read_text() == "hi\n"
-
-
-@pytest.mark.needs_root
-@pytest.mark.skipif(
-    os.geteuid() != 0 or not Path("/usr/bin/python3").exists(), reason="needs root to become another user"
-)
-def test_loopback_works_for_an_ordinary_user_who_then_looks_like_the_manifests(tmp_path_factory):
-    base = Path("/var/tmp") / f"localset-test-{os.getpid()}"
-    base.mkdir(mode=0o755)
-    try:
-        shutil.copytree(
-            Path(localset.__file__).parent, base / "localset", ignore=shutil.ignore_patterns("__pycache__", "images")
-        )
-        work = base / "w"
-        work.mkdir()
-        os.chown(work, 65534, 65534)
-        stub = base / "pytest.py"
-        stub.write_text(
-            "class _M:\n def __getattr__(s,n): return s\n def __call__(s,*a,**k): return (lambda f: f)\nmark=_M()\n"
-        )
-        shutil.copy(__file__, base / "keeper_tests.py")
-        code = "import asyncio, pathlib, keeper_tests as k; asyncio.run(k.volumes_appear(pathlib.Path('w').resolve(), user=1000))"
-        subprocess.run(["chmod", "-R", "a+rX", str(base)], check=True)
-        done = subprocess.run(
-            ["/usr/bin/python3", "-B", "-c", code], cwd=base, user=65534, group=65534, extra_groups=[], check=False,
-            capture_output=True, text=True, timeout=30, env={**PATH, "PYTHONPATH": str(base)},
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-    finally:
-        shutil.rmtree(base)
