@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 import orjson
-from aiohttp import WSMsgType, web
+from aiohttp import web
+from aiohttp.http import WSMsgType
 
 from localset.apiserver.spdy_connection import SpdyConnection, Stream
 from localset.apiserver.takeover import RawConnection

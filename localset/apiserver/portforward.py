@@ -8,7 +8,8 @@ harms no other connection. When the client goes, everything of its goes with it.
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from aiohttp import WSMsgType, web
+from aiohttp import web
+from aiohttp.http import WSMsgType
 
 from localset.apiserver import spdy, takeover
 from localset.apiserver.channels import CLOSE

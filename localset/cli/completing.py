@@ -241,7 +241,7 @@ def _plain_flags(module: Any, words: list[str]) -> Iterator[tuple[str, tuple[boo
         flags = next((flags[word] for word in words[:2] if word in flags), None) or next(iter(flags.values()), None)
     for flag in getattr(flags, "all", ()):
         has_value = flag.kind != "bool" and not flag.bare
-        yield f"--{flag.name}", (has_value, flag.help, ())
+        yield f"--{flag.name}", (has_value, flag.help, flag.choices)
         if flag.short:
             yield f"-{flag.short}", (has_value, flag.help, ())
 

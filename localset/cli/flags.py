@@ -18,6 +18,7 @@ class Flag(NamedTuple):
     seconds (a duration that may be a bare number; the value is in seconds).
 
     `bare` is what the flag means without a value, for those that need none (`--dry-run`); empty where it needs one.
+    `choices` are all the values that a text may have; empty where any will do.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Flag(NamedTuple):
     help: str = ""
     short: str = ""
     bare: str = ""
+    choices: tuple[str, ...] = ()
 
 
 class FlagError(CommandError):
@@ -136,6 +138,8 @@ class Flags:
             if seconds is not None:
                 return seconds
             why = f'time: {"missing unit in duration" if value.isdecimal() else "invalid duration"} "{value}"'
+        elif flag.choices and value not in flag.choices:
+            why = f"must be one of {', '.join(flag.choices)}"
         else:
             return value
         shown = f"-{flag.short}, --{flag.name}" if flag.short else f"--{flag.name}"

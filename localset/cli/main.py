@@ -47,7 +47,7 @@ _COMMANDS = {
     "stop": ("localset.cli.lifecycle", "stop", "End a set's Pods, or its first or last; data stays"),
     "top": ("localset.cli.top", "top", "Show what Pods and Nodes use"),
     "uncordon": ("localset.cli.nodes", "uncordon", "Let new Pods come to a Node again"),
-    "up": ("localset.cli.up", "up", "Start the daemon"),
+    "up": ("localset.cli.up", "main", "Start the daemon"),
     "version": ("localset.cli.version", "version", "Print the versions of client and daemon"),
     "wait": ("localset.cli.waiting", "main", "Wait for a condition"),
     "watch": ("localset.cli.watch", "watch", "Show every set live"),

@@ -4,39 +4,54 @@ import os
 import sys
 from typing import Any
 
-import click
-
 from localset.base.directories import daemon_lock, daemon_log, import_path
 from localset.cli.context import Context
+from localset.cli.flags import Flag, Flags, Given
 from localset.cli.output import fail, put, say
 from localset.cli.transport import DaemonNotRunningError
 
 START_SECONDS = 30.0
 
 
-@click.command()
-@click.option("--foreground", is_flag=True, help="Stay; Ctrl-C is `down`, a second one kills.")
-@click.option(
-    "--isolation", type=click.Choice(["auto", "namespaces", "loopback", "plain"]), help="Default: as before, else auto."
+def _chosen(name: str, default: str, choices: tuple[str, ...], about: str) -> Flag:
+    return Flag(name, "text", default, f"One of {', '.join(choices)}. {about}", choices=choices)
+
+
+_HIDDEN = (
+    Flag("ready-descriptor", "int", None, "Where to say that the daemon is ready."),
+    Flag("supervised", "bool", False, "Started by the keeper."),
 )
-@click.option("--probe-timing", type=click.Choice(["eager", "strict"]), default="eager", show_default=True)
-@click.option("--scheduling", type=click.Choice(["relaxed", "strict"]), default="relaxed", show_default=True)
-@click.option("--host-path", type=click.Choice(["allow", "deny"]), default="allow", show_default=True)
-@click.option("--dns-forward", type=click.Choice(["on", "off"]), default="on", show_default=True)
-@click.option("--max-processes", type=int, default=200, show_default=True, help="Pods that may run at once.")
-@click.option("--log-level", type=click.Choice(["DEBUG", "INFO", "WARNING"]), default="INFO", show_default=True)
-@click.option("--ready-descriptor", type=int, hidden=True)
-@click.option("--supervised", is_flag=True, hidden=True)
-@click.pass_obj
-def up(context: Context, /, **options: Any) -> int:
-    """Start the daemon of the data directory."""
-    if options["foreground"]:
-        return _foreground(context, options)
+FLAGS = Flags(
+    "up",
+    "up [flags]",
+    "Start the daemon of the data directory.",
+    Flag("foreground", "bool", False, "Stay; Ctrl-C is `down`, a second one kills."),
+    _chosen("isolation", "", ("auto", "namespaces", "loopback", "plain"), "Default: as before, else auto."),
+    _chosen("probe-timing", "eager", ("eager", "strict"), "Probe early until the first success, or as Kubernetes."),
+    _chosen("scheduling", "relaxed", ("relaxed", "strict"), "Run what a cluster could not place, or leave it Pending."),
+    _chosen("host-path", "allow", ("allow", "deny"), "Volumes of the host's own paths."),
+    _chosen("dns-forward", "on", ("on", "off"), "Answer Pods for names outside the zone."),
+    _chosen("log-level", "INFO", ("DEBUG", "INFO", "WARNING"), "What daemon.log tells."),
+    Flag("max-processes", "int", 200, "Pods that may run at once."),
+)
+_ALL_FLAGS = Flags("up", FLAGS.usage, FLAGS.about, *FLAGS.all[:-1], *_HIDDEN)
+
+
+def main(context: Context, arguments: list[str]) -> int:
+    """Run `up ARGUMENTS`. NB: a daemon starts through here, and waits for whatever this module imports."""
+    given = _ALL_FLAGS.parse(arguments)
+    if given["help"]:
+        put(FLAGS.help_text())
+        return 0
+    if given.words:
+        raise FLAGS.error(f"unexpected argument: {given.words[0]}")
+    if given["foreground"]:
+        return _foreground(context, given)
     status = _status(context)
     if status is not None:
         put(f"already running: pid {status['daemon']['pid']}, data directory {status['dataDirectory']}")
         return 0
-    start_daemon(context, _arguments(options))
+    start_daemon(context, _arguments(given))
     status = _status(context)
     if status is None:
         fail("the daemon ended right after its start", hint=f"see {daemon_log(context.data_directory)}")
@@ -62,9 +77,8 @@ def _status(context: Context) -> dict[str, Any] | None:
     return body
 
 
-def _arguments(options: dict[str, Any]) -> list[str]:
-    names = ("isolation", "probe_timing", "scheduling", "host_path", "dns_forward", "max_processes", "log_level")
-    return [f"--{name.replace('_', '-')}={options[name]}" for name in names if options[name] is not None]
+def _arguments(given: Given) -> list[str]:
+    return [f"--{flag.name}={given[flag.name]}" for flag in FLAGS.all if flag.kind != "bool" and given[flag.name]]
 
 
 def start_daemon(context: Context, arguments: list[str]) -> None:
@@ -149,21 +163,21 @@ def _log_to_file(context: Context) -> None:
     os.close(log)
 
 
-def _foreground(context: Context, options: dict[str, Any]) -> int:
+def _foreground(context: Context, given: Given) -> int:
     from localset.daemon.start import Settings, run
 
-    if options["supervised"]:
+    if given["supervised"]:
         _log_to_file(context)
     settings = Settings(
         data_directory=context.data_directory,
-        isolation=options["isolation"],
-        probe_timing=options["probe_timing"],
-        scheduling=options["scheduling"],
-        host_path=options["host_path"],
-        dns_forward=options["dns_forward"] == "on",
-        max_processes=options["max_processes"],
-        log_level=options["log_level"],
-        is_foreground=options["ready_descriptor"] is None and not options["supervised"],
-        ready_descriptor=options["ready_descriptor"],
+        isolation=given["isolation"] or None,
+        probe_timing=given["probe-timing"],
+        scheduling=given["scheduling"],
+        host_path=given["host-path"],
+        dns_forward=given["dns-forward"] == "on",
+        max_processes=given["max-processes"],
+        log_level=given["log-level"],
+        is_foreground=given["ready-descriptor"] is None and not given["supervised"],
+        ready_descriptor=given["ready-descriptor"],
     )
     return int(run(settings))

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from localset.daemon.blocks import BlockClaim, claim_block
 from localset.daemon.directory import DataDirectory
+from localset.daemon.serverhalf import hold_back_client
 from localset.daemon.settings import Settings, StartError
 from localset.kubelet.keeper_launch import KeeperError, Launch, dial_keeper, launch_keeper
 
@@ -42,7 +43,7 @@ def _run(settings: Settings, directory: DataDirectory) -> int:
         living = dial_keeper(directory.path)
         if living is not None:
             living.close()
-        launch = launch_keeper(directory.path, claim.descriptors()) if living is None else None
+        launch = None if living is not None else launch_keeper(directory.path, claim.descriptors(), checks=True)
     except KeeperError as error:
         claim.release()
         raise StartError(str(error)) from error
@@ -54,22 +55,11 @@ def _run(settings: Settings, directory: DataDirectory) -> int:
 
 
 def _import_the_house() -> Callable[[Settings, DataDirectory, BlockClaim, Launch | None], int]:
-    """Return `daemon.serve`.
-
-    The daemon verifies no server's certificate, but aiohttp's client half, which comes with its server half, loads the
-    machine's authorities when it is imported: a sixth of the start, saved by showing it none.
-    """
+    """Return `daemon.serve`."""
     gc.disable()  # what imports make is there for good: no use looking for garbage among it
-    hidden = {name: os.environ.get(name) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR")}
-    os.environ.update(dict.fromkeys(hidden, os.devnull))
-    try:
-        from localset.daemon.daemon import serve
-    finally:
-        for name, value in hidden.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+    hold_back_client()
+    from localset.daemon.daemon import serve
+
     gc.freeze()
     gc.enable()
     return serve

@@ -1,9 +1,10 @@
-"""The keeper's program: `python -I -S -E <this file> --data-directory DIR [--hold FD,FD] [--namespaces FD,FD]`.
+"""The keeper's program: `python -I -S -E <this file> --data-directory DIR`, and more options of `keeper_launch`.
 
 Detaches itself, takes the lock, listens, and only then lets the caller go on: exit 0 says that one answers. What
 `--hold` names stays open for its life: the claim of the address block, which must outlast a daemon; `--namespaces` are
-those of the Pods' network as a former keeper had them. Started by `kubelet.keeper_launch` alone, by exec and never by
-fork (reliability M9). With -S only the standard library is on the path; our own package is put last.
+those of the Pods' network as a former keeper had them; with `--check yes` it tries at once which isolation works.
+Started by `kubelet.keeper_launch` alone, by exec and never by fork (reliability M9). With -S only the standard library
+is on the path; our own package is put last.
 """
 
 import contextlib
@@ -13,12 +14,14 @@ import socket
 import sys
 import time
 
+_OPTIONS = {"--data-directory", "--hold", "--namespaces", "--check"}
+
 
 def main(argv: list[str]) -> int:
     """Run; 0 once a keeper answers, 1 with a sentence on stderr when none can."""
     options = dict(zip(argv[1::2], argv[2::2], strict=False))
-    if len(argv) % 2 == 0 or not {"--data-directory"} <= set(options) <= {"--data-directory", "--hold", "--namespaces"}:
-        sys.stderr.write("usage: keeper --data-directory DIR [--hold FD,FD] [--namespaces FD,FD]\n")
+    if len(argv) % 2 == 0 or "--data-directory" not in options or set(options) - _OPTIONS:
+        sys.stderr.write("usage: keeper --data-directory DIR [--hold FD,FD] [--namespaces FD,FD] [--check yes]\n")
         return 2
     given = [int(number) for number in options.get("--namespaces", "").split(",") if number]
     for number in [*given, *(int(number) for number in options.get("--hold", "").split(",") if number)]:
@@ -41,7 +44,7 @@ def main(argv: list[str]) -> int:
     os.close(reading)
     os.setsid()
     try:
-        _keep(directory, writing, given)
+        _keep(directory, writing, given, checks=options.get("--check") == "yes")
     except OSError as error:
         with contextlib.suppress(OSError):
             os.write(writing, f"keeper: {error}\n".encode())
@@ -69,7 +72,7 @@ def _lock() -> int:
             return descriptor
 
 
-def _keep(directory: str, ready: int, given: list[int]) -> None:
+def _keep(directory: str, ready: int, given: list[int], *, checks: bool) -> None:
     from localset.keeper import linux
     from localset.keeper.journal import Journal
     from localset.keeper.loop import Loop, say
@@ -103,10 +106,14 @@ def _keep(directory: str, ready: int, given: list[int]) -> None:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.bind("keeper.sock")
     listener.listen(64)
-    Server(loop, registry, supervision, listener)
+    server = Server(loop, registry, supervision, listener)
     os.write(ready, b"ok")
     os.close(ready)
     say(f"started with {len(registry.records)} records")
+    if checks:
+        from localset.keeper.isolation import EarlyCheck
+
+        server.early_check = EarlyCheck(registry, directory)
     loop.run()
     say("ended")
     journal.close()

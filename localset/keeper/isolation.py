@@ -33,6 +33,27 @@ def probe(registry: Registry, directory: str, answer: Callable[[Fields], None]) 
         _probe_one(registry, os.path.join(directory, f"check-{level}"), level, told)
 
 
+class EarlyCheck:
+    """The check of a keeper for the daemon that sets it off: made while that one still imports itself; told once."""
+
+    def __init__(self, registry: Registry, directory: str) -> None:
+        """Begin; `registry` reaps what is tried."""
+        self._found: Fields | None = None
+        self._answer: Callable[[Fields], None] | None = None
+        probe(registry, directory, self._tell)
+
+    def _tell(self, found: Fields) -> None:
+        self._found = found
+        if self._answer is not None:
+            self._answer(found)
+
+    def answer(self, answer: Callable[[Fields], None]) -> None:
+        """Tell what was found, now or when it is."""
+        self._answer = answer
+        if self._found is not None:
+            answer(self._found)
+
+
 def _probe_one(registry: Registry, private: str, level: str, told: Callable[[str, str], None]) -> None:
     reading, writing = os.pipe()
     os.makedirs(private, mode=0o755, exist_ok=True)

@@ -148,7 +148,11 @@ class Connection:
         answer(None)
 
     def _do_check(self, message: Fields, answer: Callable[..., None]) -> None:
-        isolation.probe(self._registry, message["directory"], answer)
+        early, self._server.early_check = self._server.early_check, None
+        if early is not None:
+            early.answer(answer)
+        else:
+            isolation.probe(self._registry, message["directory"], answer)
 
     def _do_network(self, message: Fields, answer: Callable[..., None]) -> None:
         self._server.network.ensure(str(message["subnet"]), answer)
@@ -241,6 +245,7 @@ class Server:
         self.registry = registry
         self.supervision = supervision
         self.network = registry.network
+        self.early_check: isolation.EarlyCheck | None = None
         self._listener = listener
         listener.setblocking(False)
         loop.add_reader(listener.fileno(), self._accept)

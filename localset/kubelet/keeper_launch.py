@@ -5,7 +5,6 @@ itself (a tenth of the start); `KeeperRuntime` calls it when a keeper has died. 
 NB: never fork here (reliability.md M9); a launch that nobody waits for leaves a zombie.
 """
 
-import asyncio
 import os
 import socket
 import sys
@@ -29,6 +28,8 @@ class Launch:
 
     async def wait(self) -> tuple[int, str]:
         """Return (exit code, complaints): 0 says that a keeper answers. Call once."""
+        import asyncio  # not at the top: by the time one waits it is there
+
         text = b""
         loop = asyncio.get_running_loop()
         os.set_blocking(self._errors, False)
@@ -50,10 +51,13 @@ class Launch:
         return os.waitstatus_to_exitcode(status), text.decode("utf-8", "replace").strip()
 
 
-def launch_keeper(data_directory: Path, held: Iterable[int] = (), namespaces: Iterable[int] = ()) -> Launch:
+def launch_keeper(
+    data_directory: Path, held: Iterable[int] = (), namespaces: Iterable[int] = (), *, checks: bool = False
+) -> Launch:
     """Start a keeper of `data_directory`, which keeps the descriptors `held` open for its whole life.
 
-    `namespaces` are those of the Pods' network, kept from a keeper that has died.
+    `namespaces` are those of the Pods' network, kept from a keeper that has died. With `checks` it looks at once
+    which isolation works, so that the question finds its answer ready.
     """
     import localset.keeper
 
@@ -69,6 +73,7 @@ def launch_keeper(data_directory: Path, held: Iterable[int] = (), namespaces: It
             os.set_inheritable(descriptor, True)
         argv += ["--hold", ",".join(map(str, claims))] if claims else []
         argv += ["--namespaces", ",".join(map(str, network))] if network else []
+        argv += ["--check", "yes"] if checks else []
         pid = os.posix_spawn(sys.executable, argv, dict(os.environ), file_actions=actions, setsid=True)
     except OSError as error:
         os.close(reading)
