@@ -4,8 +4,9 @@ A new root is built on a tmpfs: each top-level entry of the host is bound in. Wh
 that shares the host's files (image `host`) gets just the directory that lacks it exploded: a tmpfs with every entry
 bound in, so that what it writes anywhere else is the host's. Others get an overlay of the top-level directory whose
 upper layer has the mount point (runtime.md 2.4). Each is the other's fallback. At level *namespaces* a program with an
-image of its own has such a layer over every directory, so that nothing it writes reaches the host. Nothing here touches
-the host's tree outside the container's private directory.
+image of its own has such a layer over every directory, so that nothing it writes reaches the host: on disk for /var,
+in memory for the others, because a layer on disk costs twenty times as much to make. Nothing here touches the host's
+tree outside the container's private directory.
 """
 
 import contextlib
@@ -17,6 +18,7 @@ from typing import Any
 from localset.keeper import devices, linux
 
 _EXPLODE_LIMIT = 200
+_ON_DISK = frozenset({"var"})
 
 
 class Tree:
@@ -31,6 +33,8 @@ class Tree:
         """
         self._stage = os.path.join(private, "root")
         self._layers = os.path.join(private, "layers")
+        self._memory = os.path.join(self._stage, ".layers")
+        self._has_memory = False
         self._is_privileged = is_privileged
         self._shares_host = shares_host
         self._own = frozenset(devices.OWN) if has_own_system else frozenset[str]()
@@ -73,12 +77,16 @@ class Tree:
     def _fill(self, missing: dict[str, bool]) -> None:
         needed: dict[str, dict[str, bool]] = {}
         if self._own and not self._shares_host:
-            needed = {name: {} for name in os.listdir("/") if name not in self._own and _is_real_directory("/" + name)}
+            needed = {name: {} for name in os.listdir("/") if name not in self._own and _is_full_directory("/" + name)}
         for path, is_directory in missing.items():
             if os.path.isdir("/" + _top(path)) and _top(path) not in self._own:
                 needed.setdefault(_top(path), {})[path] = is_directory
         submounts = _mount_points() if needed else []
         self._bind_top(needed, submounts)
+        if self._has_memory:
+            # The layers hold it; in the container's own tree it has no business.
+            linux.unmount(self._memory, linux.MNT_DETACH)
+            os.rmdir(self._memory)
         if self._own:
             devices.furnish(self._stage, is_privileged=self._is_privileged)
         for path, is_directory in missing.items():
@@ -102,6 +110,8 @@ class Tree:
                     os.mkdir(here, 0o755)
                     if entry.name in needed:
                         self._extend(entry.name, needed[entry.name], submounts)
+                    elif self._own and not self._shares_host:
+                        _copy_owner(entry.path, here, is_privileged=self._is_privileged)  # an empty one needs no layer
                     else:
                         linux.mount(entry.path, here, None, linux.MS_BIND | linux.MS_REC)
 
@@ -111,7 +121,7 @@ class Tree:
         if (
             may_overlay
             and not (self._shares_host and all(_is_small(_deepest(path)) for path in missing))
-            and (self._overlay(top, missing, self._layers) or self._overlay_on_tmpfs(top, missing))
+            and (self._overlay_on_disk(top, missing) or self._overlay_on_tmpfs(top, missing))
         ):
             self._return_submounts(top, submounts)
             return
@@ -146,14 +156,16 @@ class Tree:
         # Seen once mounted, some file systems accept an upper layer and then cannot show it.
         return all(os.path.lexists(self._stage + path) for path in missing)
 
+    def _overlay_on_disk(self, top: str, missing: dict[str, bool]) -> bool:
+        return (not self._own or top in _ON_DISK) and self._overlay(top, missing, self._layers)
+
     def _overlay_on_tmpfs(self, top: str, missing: dict[str, bool]) -> bool:
         """Overlay with its upper layer in memory: for a data directory beneath `top` itself, NFS, another overlay."""
-        layers = os.path.join(self._stage, ".layers")
-        try:
-            os.makedirs(layers, mode=0o700, exist_ok=True)
-        except OSError:
-            return False
-        return self._overlay(top, missing, layers)
+        if not self._has_memory:
+            os.mkdir(self._memory, 0o700)
+            linux.mount("localset", self._memory, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "mode=700")
+            self._has_memory = True
+        return self._overlay(top, missing, self._memory)
 
     def _prepare(self, path: str, upper: str, *, is_directory: bool) -> None:
         """Make `path` in the upper layer, its parents looking like the host's."""
@@ -273,8 +285,13 @@ def _top(path: str) -> str:
     return path.split("/")[1]
 
 
-def _is_real_directory(path: str) -> bool:
-    return os.path.isdir(path) and not os.path.islink(path)
+def _is_full_directory(path: str) -> bool:
+    try:
+        return not os.path.islink(path) and bool(os.listdir(path))
+    except NotADirectoryError:
+        return False
+    except OSError:
+        return True  # what we may not look into
 
 
 def _resolved(path: str) -> str:
