@@ -83,7 +83,7 @@ class Daemon:
         self._registry: Registry
         self._runtime = KeeperRuntime(settings.data_directory, self._clock, launch, claim.descriptors)
         self._holder: HolderClient
-        self._subnet = ""
+        self._subnet = self._gateway = ""
         self._dns: DnsServer
         self._kubelet: Kubelet
         self._controllers: Controllers
@@ -186,7 +186,8 @@ class Daemon:
         if not facts.get("podSubnet"):
             facts["podSubnet"] = choose_subnet(self._block.block, host_networks())
             self._directory.save()
-        self._subnet = (await self._runtime.network(str(facts["podSubnet"]))).subnet
+        network = await self._runtime.network(str(facts["podSubnet"]))
+        self._subnet, self._gateway = network.subnet, network.gateway
         self._holder = HolderClient(self._settings.data_directory, self._clock)
         self._holder.start()
         self._closing.push_async_callback(self._holder.aclose)
@@ -229,7 +230,8 @@ class Daemon:
             isolation=self._isolation,
             address_block=self._block.block,
             cluster_domain=ZONE,
-            dns_address=pods[0] if pods and pods[1] == 53 and not self._subnet else None,
+            dns_address=self._gateway or (pods[0] if pods and pods[1] == 53 else None),
+            is_dns_inside=not self._gateway,
             probe_timing=ProbeTiming(self._settings.probe_timing),
             host_path=HostPathPolicy(self._settings.host_path),
             is_root=os.getuid() == 0,
