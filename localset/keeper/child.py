@@ -40,7 +40,7 @@ class Parts:
         self.is_terminal = is_terminal
         self.limits: tuple[int, int] | None = None
         self.privileged = False
-        self.namespaces: list[int] = []  # the Pod's: net, ipc, uts
+        self.namespaces: list[int] = []  # the Pod's: net, ipc, uts, and pid where its containers share that
         self.user_namespace = -1  # the outer one that owns them, where we are no root
 
 
@@ -103,7 +103,8 @@ def _surround(spec: Spec, parts: Parts) -> None:
     if spec.get("isolation") == NAMESPACES:
         _join(parts)
         _build_tree(spec, is_privileged=parts.privileged)
-        linux.unshare(linux.CLONE_NEWPID)
+        if not spec.get("shares_processes"):
+            linux.unshare(linux.CLONE_NEWPID)
         _be_inner_process(parts)
         devices.show_processes(is_privileged=parts.privileged)
     else:
@@ -166,8 +167,8 @@ def _join(parts: Parts) -> None:
     """Enter the Pod's namespaces, and take mounts of our own."""
     if parts.user_namespace >= 0:
         linux.setns(parts.user_namespace, linux.CLONE_NEWUSER)
-    kinds = (linux.CLONE_NEWNET, linux.CLONE_NEWIPC, linux.CLONE_NEWUTS)
-    for descriptor, kind in zip(parts.namespaces, kinds, strict=True):
+    kinds = (linux.CLONE_NEWNET, linux.CLONE_NEWIPC, linux.CLONE_NEWUTS, linux.CLONE_NEWPID)
+    for descriptor, kind in zip(parts.namespaces, kinds, strict=False):
         linux.setns(descriptor, kind)
         os.close(descriptor)
     linux.unshare(linux.CLONE_NEWNS)

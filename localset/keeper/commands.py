@@ -42,7 +42,7 @@ class Command:
         self.on_ready: Callable[[], None] = lambda: None
         self.on_exit: Ended = lambda code, error: None
         reading, writing = os.pipe()
-        gate, self._gate = os.pipe() if record.has_own_processes else (-1, -1)
+        gate, self._gate = os.pipe() if record.is_nested else (-1, -1)
         parts = child.Parts(writing, standard, gate=gate, is_terminal=is_terminal)
         parts.limits, parts.privileged = registry.limits, registry.privileged
         inner = {
@@ -62,7 +62,7 @@ class Command:
             os.close(gate)
         os.set_blocking(reading, False)
         record.commands.append(self)
-        if record.has_own_processes:
+        if record.is_nested:
             registry.children[pid] = lambda _status: None  # its child is the command; we hear of it by the pipe
         else:
             self._started(pid)

@@ -30,6 +30,7 @@ MS_SLAVE = 1 << 19
 MNT_DETACH = 2
 
 _PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_NAME = 15
 _PR_CAPBSET_DROP = 24
 _PR_SET_NO_NEW_PRIVS = 38
 _SPLICE_F_NONBLOCK = 2
@@ -141,6 +142,11 @@ def become_subreaper() -> None:
     """Let orphans among our descendants come to us."""
     if sys.platform == "linux":
         _call("prctl", _PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def name_process(name: str) -> None:
+    """Give the process a name of at most 15 bytes in process lists."""
+    _call("prctl", _PR_SET_NAME, name.encode()[:15], 0, 0, 0)
 
 
 def forbid_new_privileges() -> None:

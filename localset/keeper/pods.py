@@ -12,34 +12,42 @@ import signal
 import socket
 from collections.abc import Callable
 
-from localset.keeper import sandbox, wire
-from localset.keeper.journal import Fields
+from localset.keeper import processes, sandbox, wire
+from localset.keeper.journal import Fields, Journal
 from localset.keeper.loop import Loop, say
 from localset.keeper.network import Network
 
 KINDS = ("net", "ipc", "uts")
+FIRST_KEY = "\0first/"
 Then = Callable[[OSError | None], None]
 
 
 class Pod:
-    """One Pod's namespaces; `descriptors` in the order of KINDS, empty while they are being made."""
+    """One Pod's namespaces; `descriptors` in the order of KINDS, empty while they are being made.
 
-    __slots__ = ("address", "descriptors", "name", "waiting")
+    Where its containers share a process table that one is the last, and `first` is its first process.
+    """
+
+    __slots__ = ("address", "descriptors", "first", "name", "waiting")
 
     def __init__(self, name: str, address: str) -> None:
         """Know the Pod."""
         self.name = name
         self.address = address
         self.descriptors: list[int] = []
+        self.first = 0
         self.waiting: list[Then] = []
 
 
 class Pods:
     """By Pod uid."""
 
-    def __init__(self, loop: Loop, children: dict[int, Callable[[int], None]], network: Network) -> None:
+    def __init__(
+        self, loop: Loop, journal: Journal, children: dict[int, Callable[[int], None]], network: Network
+    ) -> None:
         """Know none yet."""
         self._loop = loop
+        self._journal = journal
         self._children = children
         self._network = network
         self._pods: dict[str, Pod] = {}
@@ -83,6 +91,7 @@ class Pods:
             "address": spec["address"],
             "gateway": self._network.gateway,
             "alias": spec["pod"],
+            "shares_processes": bool(spec.get("shares_processes")),
         }
         reading, report = os.pipe()
         gate, holding = os.pipe()
@@ -105,11 +114,28 @@ class Pods:
                     return
                 self._loop.remove(reading)
                 os.close(reading)
-                error = self._open(pod, pid) if bytes(word) == b"ok" else _failure(bytes(word))
+                text = bytes(word)
+                error = self._take(uid, pod, pid, int(text[2:])) if text.startswith(b"ok") else _failure(text)
                 os.close(holding)
                 self._made(uid, pod, error)
 
         self._loop.add_reader(reading, heard)
+
+    def _take(self, uid: str, pod: Pod, pid: int, first: int) -> OSError | None:
+        error = self._open(pod, pid)
+        if error is None and first:
+            fields = {"pid": first, "start_time": processes.start_time(first), "boot": processes.boot_id()}
+            try:
+                self._journal.write(FIRST_KEY + uid, fields)
+                self._share(pod, first)
+            except OSError as caught:
+                return caught
+        return error
+
+    def _share(self, pod: Pod, first: int) -> None:
+        pod.first = first
+        pod.descriptors.append(os.open(f"/proc/{first}/ns/pid", os.O_RDONLY | os.O_CLOEXEC))
+        self._children.setdefault(first, lambda _status: None)
 
     def _open(self, pod: Pod, pid: int) -> OSError | None:
         opened: list[int] = []
@@ -173,7 +199,33 @@ class Pods:
                 say(f"the namespaces of {spec['pod']} cannot be opened again: {error}")
                 return False
             self._pods[uid] = pod
+            first = self._first_of(uid)
+            if first:
+                self._share(pod, first)
         return True
+
+    def _first_of(self, pod_uid: str) -> int:
+        """Return the living first process that a former keeper made for a Pod, or 0."""
+        fields = self._journal.records.get(FIRST_KEY + pod_uid)
+        if fields is None or fields["boot"] != processes.boot_id():
+            return 0
+        pid = int(fields["pid"])
+        return pid if processes.start_time(pid) == fields["start_time"] else 0
+
+    def end_strays(self) -> None:
+        """End the first processes of Pods that nothing lives in, after a keeper's death."""
+        for key in [key for key in self._journal.records if key.startswith(FIRST_KEY)]:
+            uid = key.removeprefix(FIRST_KEY)
+            if uid not in self._pods:
+                self._end_first(uid)
+
+    def _end_first(self, pod_uid: str) -> None:
+        pid = self._first_of(pod_uid)
+        if pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        if FIRST_KEY + pod_uid in self._journal.records:
+            self._journal.write(FIRST_KEY + pod_uid, None)
 
     def release(self, pod_uid: str) -> None:
         """Let go of a Pod's namespaces; the kernel ends them with their last process."""
@@ -182,6 +234,7 @@ class Pods:
             for descriptor in pod.descriptors:
                 os.close(descriptor)
             pod.descriptors = []
+        self._end_first(pod_uid)
 
 
 def _failure(word: bytes) -> OSError:

@@ -46,10 +46,11 @@ class Record:
         "fields",
         "gate",
         "grace_timer",
-        "has_own_processes",
         "is_cancelled",
         "is_child",
+        "is_first",
         "is_killing",
+        "is_nested",
         "log",
         "pidfd",
         "pod_uid",
@@ -69,8 +70,10 @@ class Record:
         self.fields = fields
         self.pidfd: int | None = None
         self.gate = -1
-        self.has_own_processes = '"isolation":"namespaces"' in fields.get("spec", "")
-        self.pod_uid = str(self.spec.get("pod_uid", "")) if self.has_own_processes else ""
+        spec = self.spec if '"isolation":"namespaces"' in fields.get("spec", "") else {}
+        self.is_nested = bool(spec)  # in namespaces of its Pod
+        self.is_first = self.is_nested and not spec.get("shares_processes")  # PID 1 of a process table
+        self.pod_uid = str(spec.get("pod_uid", ""))
         self.is_child = False
         self.is_cancelled = False
         self.is_killing = False

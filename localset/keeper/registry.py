@@ -16,7 +16,7 @@ from collections.abc import Callable
 from localset.keeper import child, ending, linux, processes, streams
 from localset.keeper.journal import Fields, Journal
 from localset.keeper.loop import Loop, failpoint, say
-from localset.keeper.network import NETWORK_KEY, Network
+from localset.keeper.network import Network
 from localset.keeper.pods import Pods
 from localset.keeper.record import Answer, Record, packed
 from localset.keeper.transitions import Action, Event, State, step
@@ -44,7 +44,7 @@ class Registry:
         self.children: dict[int, Callable[[int], None]] = {}
         self.subscribers: list[Callable[[Fields], None]] = []
         self.network = Network(loop, journal, self.children, namespaces)
-        self.pods = Pods(loop, self.children, self.network)
+        self.pods = Pods(loop, journal, self.children, self.network)
         self._looking = False
 
     # --- requests -------------------------------------------------------------------------------------------------
@@ -65,7 +65,7 @@ class Registry:
         record = Record(run_id, dict(fields))
         record.answers.append(answer)
         self.records[run_id] = record
-        if record.has_own_processes:
+        if record.is_nested:
             self.pods.ensure(spec, lambda error: self._try_fork(record, error))
         else:
             self._try_fork(record, None)
@@ -88,7 +88,7 @@ class Registry:
         parts.limits, parts.privileged = self.limits, self.privileged
         spec = record.spec
         spec["environment"][processes.RUN_ID] = record.run_id
-        if record.has_own_processes:
+        if record.is_nested:
             parts.namespaces = self.pods.descriptors(record.pod_uid)
             parts.user_namespace = self.network.user_namespace
         pid = os.fork()
@@ -99,7 +99,7 @@ class Registry:
         record.gate = gate_write
         os.set_blocking(report_read, False)
         record.report_pipe = report_read
-        if record.has_own_processes:
+        if record.is_nested:
             self.children[pid] = lambda _status: None  # its child is the container; we hear of it by the pipe
         else:
             self._started(record, pid)
@@ -254,7 +254,7 @@ class Registry:
         if record.fields.get("deadline") is None:
             record.fields["deadline"] = time.monotonic() + DRAIN_SECONDS
         self._arm(record)
-        if record.has_own_processes:
+        if record.is_first:
             # The kernel ends a PID 1's whole table before it tells of its end.
             self.loop.call_soon(lambda: self.happen(record, Event.SET_EMPTY))
             return
@@ -276,7 +276,7 @@ class Registry:
         spec = record.spec
         number = _number(spec.get("stop_signal", "SIGTERM"))
         if (
-            record.has_own_processes
+            record.is_first
             and record.pid is not None
             and not spec.get("strict_stop")
             and ending.is_dropped(record.pid, number)
@@ -340,7 +340,7 @@ class Registry:
 
     def _kill(self, record: Record) -> None:
         """STOP all, so that no one forks on, then KILL; repeated by `_look` until the set is empty."""
-        if record.has_own_processes and record.pid is not None and "status" not in record.fields:
+        if record.is_first and record.pid is not None and "status" not in record.fields:
             self._signal_leader(record, signal.SIGKILL)
             return
         if not processes.HAS_PROC:
@@ -397,7 +397,7 @@ class Registry:
     def _drop(self, record: Record) -> None:
         self.records.pop(record.run_id, None)
         self.journal.write(record.run_id, None)
-        if record.has_own_processes and not any(r.pod_uid == record.pod_uid for r in self.records.values()):
+        if record.is_nested and not any(r.pod_uid == record.pod_uid for r in self.records.values()):
             self.pods.release(record.pod_uid)
         private = record.spec.get("private_directory")
         if private:
@@ -408,7 +408,7 @@ class Registry:
     def restore(self) -> None:
         """Take up what a former keeper left: by identity, never by pid alone."""
         for run_id, fields in list(self.journal.records.items()):
-            if run_id not in {DAEMON_KEY, NETWORK_KEY}:
+            if not run_id.startswith("\0"):  # what is no process: the daemon, the network
                 if not isinstance(fields["spec"], str):
                     fields["spec"] = packed(fields["spec"])  # written by a keeper of an older version
                 self.records[run_id] = Record(run_id, dict(fields))
@@ -417,10 +417,12 @@ class Registry:
         entries = processes.scan() if unfinished else []
         for record in unfinished:
             self._take_up(record, entries)
-            if record.has_own_processes and not record.is_over and not self._is_whole(record):
+            if record.is_nested and not record.is_over and not self._is_whole(record):
                 # Its network died with the former keeper and holder: gone and replaced is better than cut off.
                 record.is_killing = True
                 self._kill(record)
+
+        self.pods.end_strays()
 
     def _is_whole(self, record: Record) -> bool:
         """Tell whether a container that was found again still has the network of its Pod; takes that up."""

@@ -8,12 +8,16 @@ import contextlib
 import errno
 import json
 import os
+import signal
 import socket
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from localset.keeper import linux
 from localset.keeper.bridge import LINK, free_low_ports
 from localset.keeper.netlink import Netlink, hardware_address
+
+Plan = dict[str, Any]
+"""{hostname, address, gateway, alias, shares_processes}."""
 
 _INTERFACE = "eth0"
 _NAMESPACES = linux.CLONE_NEWNET | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS
@@ -25,14 +29,16 @@ def link_name(address: str) -> str:
     return f"v{third}.{fourth}"
 
 
-def run(plan: dict[str, str], namespaces: list[int], report: int, gate: int) -> NoReturn:
-    """Make the namespaces of `plan` {hostname, address, gateway, alias}, say `ok`, wait for the gate's end and end.
+def run(plan: Plan, namespaces: list[int], report: int, gate: int) -> NoReturn:
+    """Make the namespaces of `plan`, say `ok`, wait for the gate's end and end.
 
-    `namespaces` are the bridge's network and, rootless, the outer user namespace. What fails is told as JSON.
+    `namespaces` are the bridge's network and, rootless, the outer user namespace. What fails is told as JSON. With
+    `shares_processes` in the plan the PID of a first process is said after `ok`.
     """
     try:
         _build(plan, namespaces)
-        os.write(report, b"ok")
+        first = _start_first(report, gate) if plan["shares_processes"] else 0
+        os.write(report, b"ok%d" % first)
         os.close(report)
         os.read(gate, 1)
     except OSError as error:
@@ -57,7 +63,30 @@ def give_socket(user: int, network: int, to: socket.socket) -> NoReturn:
         os._exit(0)
 
 
-def _build(plan: dict[str, str], namespaces: list[int]) -> None:
+def _start_first(report: int, gate: int) -> int:
+    """Make a process table with a first process that only reaps: it must outlive each of the containers in it."""
+    linux.unshare(linux.CLONE_NEWPID)
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        os.setsid()
+        for number in (report, gate):
+            os.close(number)
+        os.closerange(0, min(os.sysconf("SC_OPEN_MAX"), 1 << 20))
+        os.chdir("/")
+        linux.name_process("pause")
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+        while True:
+            with contextlib.suppress(ChildProcessError):
+                while os.waitpid(-1, os.WNOHANG)[0]:
+                    pass
+            signal.sigwait({signal.SIGCHLD})
+    finally:
+        os._exit(1)
+
+
+def _build(plan: Plan, namespaces: list[int]) -> None:
     for user in namespaces[1:]:
         linux.setns(user, linux.CLONE_NEWUSER)
     linux.setns(namespaces[0], linux.CLONE_NEWNET)

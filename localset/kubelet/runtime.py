@@ -64,6 +64,7 @@ class ProcessSpec:
     `shares_host`: the host's files are this program's own (image `host`); where a mount point is missing, only the one
     directory that lacks it may be private.
     `address` is the Pod's in its own network (level namespaces): the containers of one `pod_uid` share it.
+    `shares_processes`: they share one process table as well, and none of them is its PID 1.
     `strict_stop`: a PID 1 that has no handler for the stop signal runs into its grace period, as in Kubernetes.
     `log_path` is the file that the keeper appends CRI-formatted lines to (`TIMESTAMP stdout F text`); rotated files are
     `log_path.1` … ; the parent directory exists.
@@ -90,6 +91,7 @@ class ProcessSpec:
     tty: bool = False
     shares_host: bool = False
     address: str = ""
+    shares_processes: bool = False
     strict_stop: bool = False
     labels: dict[str, str] = field(default_factory=dict)
 

@@ -33,6 +33,7 @@ from localset.kubelet.records import (
     run_id_of,
 )
 from localset.kubelet.runtime import ExecSpec, Isolation, ProcessSpec
+from localset.kubelet.settings import KubeletSettings
 from localset.kubelet.volumes import MountedVolume
 from localset.machinery.metadata import Object, annotations_of, name_of, namespace_of, uid_of
 
@@ -151,6 +152,13 @@ def image_user(image: ImageLike) -> tuple[int | None, int | None]:
     return entry.pw_uid, entry.pw_gid if image.group is None else image.group
 
 
+def level_of(pod: Object, settings: KubeletSettings) -> Isolation:
+    """Return the level that a Pod runs at: one that asks for the host's network has that, and its own mounts."""
+    if settings.isolation is Isolation.NAMESPACES and (pod.get("spec") or {}).get("hostNetwork"):
+        return Isolation.LOOPBACK
+    return settings.isolation
+
+
 def check_ports(address: str, container: Object) -> tuple[str, bool]:
     """Return (message, is_fatal) about the container's declared ports; an empty message when all can be bound."""
     problem = port_problem(address, container)
@@ -188,6 +196,7 @@ class Starter:
         self, pod: Object, container: Object, attempt: int, address: str, volumes: Mapping[str, MountedVolume]
     ) -> tuple[ProcessSpec, Surroundings]:
         settings = self._context.settings
+        isolation = level_of(pod, settings)
         image = find_image(self._context, container)
         identity = self._identity(pod, container, image)
         name = container["name"]
@@ -203,7 +212,7 @@ class Starter:
             self._own_files(places, self._passwd_file(directory, image, identity)),
             identity,
             has_own_mounts=settings.has_own_mounts,
-            has_own_system=settings.isolation is Isolation.NAMESPACES,
+            has_own_system=isolation is Isolation.NAMESPACES,
             is_root=settings.is_root,
         )
         environment = self._finish_environment(built.variables, image, layout)
@@ -228,7 +237,7 @@ class Starter:
             hostname=hostname_of(pod),
             log_path=str(self._files.log(name, attempt)),
             private_directory=str(directory / f"private-{attempt}"),
-            isolation=settings.isolation,
+            isolation=isolation,
             mounts=layout.mounts,
             user=identity.user,
             group=identity.group,
@@ -238,7 +247,8 @@ class Starter:
             stdin_once=bool(container.get("stdin") and container.get("stdinOnce")),
             tty=bool(container.get("tty")),
             shares_host=image.is_host,
-            address=address if settings.isolation is Isolation.NAMESPACES else "",
+            address=address if isolation is Isolation.NAMESPACES else "",
+            shares_processes=bool((pod.get("spec") or {}).get("shareProcessNamespace")),
             strict_stop=annotations_of(pod).get(STOP_ANNOTATION) == "strict",
             labels=self._labels(pod, container, attempt),
         )

@@ -37,6 +37,7 @@ from localset.kubelet.starter import (
     check_ports,
     find_image,
     image_user,
+    level_of,
     write_pod_files,
 )
 from localset.kubelet.status import TERMINAL_PHASES, StatusFacts, make_status, terminated_state
@@ -209,7 +210,8 @@ class PodWorker:
     @property
     def pod_ip(self) -> str:
         """Return the address that Pods see, "" before there is one: the sticky one but for level *namespaces*."""
-        return self._context.settings.pod_ip(self._address)
+        settings = self._context.settings
+        return settings.pod_ip(self._address) if level_of(self.pod, settings) is settings.isolation else self._address
 
     @property
     def has_processes(self) -> bool:
@@ -411,7 +413,7 @@ class PodWorker:
         return Volumes(self._context, self.files.volumes, owner_of(self.pod, user))
 
     def _check_ports(self, container: Object) -> None:
-        if self._context.settings.pod_subnet:
+        if self.pod_ip != self._address:
             return  # every port is free in a network of one's own; the host's side is the forwarder's
         message, is_fatal = check_ports(self._address, container)
         if is_fatal:

@@ -291,6 +291,28 @@ async def a_private_layer_takes_what_is_written_and_is_fresh_after_a_restart(dir
     assert Path("/usr/bin/awk").exists()
 
 
+async def containers_share_a_process_table_where_the_pod_asks_for_it(directory: Path, level: Isolation) -> None:
+    async with bench(directory, level) as b:
+        await b.spawn("one", "sleep", "1001", shares_processes=True)
+        await b.spawn("two", "sh", "-c", "trap 'exit 4' TERM; sleep 1002 & wait", shares_processes=True)
+
+        async def seen() -> bytes:
+            return (await b.execute("two", "ps", "-e", "-o", "pid=", "-o", "args=")).output
+
+        async def both() -> bool:
+            return b"sleep 1001" in await seen() and b"sleep 1002" in await seen()
+
+        await until(both, "each sees the other")
+        assert (await seen()).split()[0] == b"1"
+        await b.new_keeper()
+        assert (await b.stop("one", 5)).exit_code in {143, None}
+        assert b"sleep 1002" in await seen()
+        assert (await b.stop("two", 5)).exit_code in {4, None}
+        for name in ("one", "two"):
+            await b.runtime.forget(b.run_id(name))
+    await until(lambda: not left_behind(directory, b.key), "nothing is left")
+
+
 async def what_lives_goes_on_whoever_is_killed(directory: Path, level: Isolation) -> None:
     """Kill the holder, then keeper and holder: a connection between two Pods stays, and new Pods have the network."""
     echo = "import socket; s=socket.create_server(('',80)); c,_=s.accept()\nwhile d:=c.recv(9): c.sendall(d)"
@@ -358,6 +380,7 @@ NEEDS_MOUNTS = (volumes_lie_at_their_paths_for_the_manifests_user,)
 NEEDS_NAMESPACES = (
     unmodified_servers_share_a_port_and_see_themselves_only,
     a_private_layer_takes_what_is_written_and_is_fresh_after_a_restart,
+    containers_share_a_process_table_where_the_pod_asks_for_it,
     what_lives_goes_on_whoever_is_killed,
     when_all_are_killed_the_pods_are_gone_and_nothing_is_left,
 )
