@@ -166,7 +166,8 @@ def test_pods_are_run_waited_for_and_removed(kubectl: Resident) -> None:
     run = ("run", "one", "--image=busybox", "--restart=Never", "--", "echo", "hello")
     assert kubectl.quiet(*run) == "pod/one created\n"
     assert kubectl.refusal(*run) == 'Error from server (AlreadyExists): pods "one" already exists\n'
-    with kubectl.following("get", "pod", "one", "-w") as watch:
+    # By a selector: of one Pod by its name kubectl leaves out what happens between its GET and its WATCH.
+    with kubectl.following("get", "pods", "--field-selector=metadata.name=one", "-w") as watch:
         watch.until("Completed")
     assert kubectl.quiet("logs", "-f", "one") == "hello\n"
     assert kubectl.quiet("delete", "pod", "one") == 'pod "one" deleted\n'
