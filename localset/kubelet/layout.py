@@ -138,7 +138,7 @@ def lay_out(  # noqa: PLR0913 - one start and all that it shows
     covered = [place.target.rstrip("/") + "/" for place in [*images, *volumes]]
     scratch = [] if image.is_host else [t for t in image.scratch if not any((t + "/").startswith(c) for c in covered)]
     if has_own_system:
-        images = [_own_copy(directory, number, place, owner, mode) for number, place in enumerate(images)]
+        images = _own_copies(directory, images, owner, mode)
         images.append(Place(work, str(work), is_read_only=False))
     if has_own_mounts:
         places = [*images, *_make_scratch(directory, scratch, owner, mode), *volumes, *own_files]
@@ -168,21 +168,39 @@ def _make_scratch(directory: Path, targets: list[str], owner: tuple[int | None, 
     return places
 
 
-def _own_copy(directory: Path, number: int, place: Place, owner: tuple[int | None, int | None], mode: int) -> Place:
-    """Return the image's file or directory as a copy of this start; a big one as it is, read-only."""
-    found = list(place.source.rglob("*")) if place.source.is_dir() else [place.source]
-    sizes = [entry.stat().st_size for entry in found if entry.is_file()]
-    if len(found) > _COPY_FILES or sum(sizes) > _COPY_BYTES:
-        return place
-    make_private_directory(directory / "scratch", mode=mode)
-    copy = directory / "scratch" / f"image-{number}"
-    if place.source.is_dir():
-        shutil.copytree(place.source, copy)
+def _own_copies(directory: Path, places: list[Place], owner: tuple[int | None, int | None], mode: int) -> list[Place]:
+    """Return the image's files and directories as copies of this start; big ones as they are, read-only.
+
+    What is mounted twice is copied once: a script tells by its inode whether it has found itself.
+    """
+    roots = sorted({place.source for place in places}, key=lambda source: len(source.parts))
+    copies: dict[Path, Path] = {}
+    for number, source in enumerate(roots):
+        if not any(known in source.parents for known in copies) and _is_small(source):
+            make_private_directory(directory / "scratch", mode=mode)
+            copies[source] = _copy(source, directory / "scratch" / f"image-{number}", owner)
+    found = []
+    for place in places:
+        root = next((known for known in copies if known == place.source or known in place.source.parents), None)
+        if root is not None:
+            place = Place(copies[root] / place.source.relative_to(root), place.target, is_read_only=False)  # noqa: PLW2901
+        found.append(place)
+    return found
+
+
+def _is_small(source: Path) -> bool:
+    found = list(source.rglob("*")) if source.is_dir() else [source]
+    return len(found) <= _COPY_FILES and sum(entry.stat().st_size for entry in found if entry.is_file()) <= _COPY_BYTES
+
+
+def _copy(source: Path, copy: Path, owner: tuple[int | None, int | None]) -> Path:
+    if source.is_dir():
+        shutil.copytree(source, copy)
     else:
-        shutil.copy2(place.source, copy)
+        shutil.copy2(source, copy)
     for entry in (copy, *copy.rglob("*")):
         _give(entry, owner)
-    return Place(copy, place.target, is_read_only=False)
+    return copy
 
 
 def _give(path: Path, owner: tuple[int | None, int | None]) -> None:
