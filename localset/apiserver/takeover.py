@@ -8,12 +8,14 @@ themselves: the end of the handler closes the connection, after what was written
 
 import asyncio
 import select
+import sys
 from collections import deque
 from typing import Protocol
 
 from aiohttp import web
 
 from localset.base.clock import Clock
+from localset.base.tasks import Signal
 
 READ_BUFFER_BYTES = 256 * 1024
 WRITE_BUFFER_BYTES = 256 * 1024
@@ -131,14 +133,30 @@ class RawConnection(asyncio.Protocol):
 
 
 async def wait_until_hung_up(transport: asyncio.BaseTransport | None, clock: Clock) -> None:
-    """Return when the peer has closed. A connection that is not being read does not notice that by itself."""
-    hang_up = getattr(select, "POLLRDHUP", select.POLLHUP)
-    while transport is not None and not transport.is_closing():
-        socket = transport.get_extra_info("socket")
-        if socket is None or socket.fileno() < 0:
-            return
+    """Return when the peer has closed. A connection that is not being read does not notice that by itself.
+
+    NB: when our side closes it this need not return; the request ends by that.
+    """
+    socket = transport.get_extra_info("socket") if transport is not None else None
+    if transport is None or transport.is_closing() or socket is None or socket.fileno() < 0:
+        return
+    if sys.platform != "linux":
+        await _poll_until_hung_up(transport, socket.fileno(), clock)
+        return
+    loop, hung_up = asyncio.get_running_loop(), Signal()
+    with select.epoll(1) as watched:  # a set of its own: the loop's reports a socket's data as well, for ever
+        watched.register(socket.fileno(), select.EPOLLRDHUP)
+        loop.add_reader(watched.fileno(), hung_up.set)
+        try:
+            await hung_up.wait()
+        finally:
+            loop.remove_reader(watched.fileno())
+
+
+async def _poll_until_hung_up(transport: asyncio.BaseTransport, descriptor: int, clock: Clock) -> None:
+    while not transport.is_closing():
         poller = select.poll()
-        poller.register(socket.fileno(), hang_up)
+        poller.register(descriptor, select.POLLHUP)
         if poller.poll(0):
             return
         await clock.sleep(HANG_UP_SECONDS)

@@ -1,8 +1,8 @@
 """`down`: end the Pods in order without changing any spec (design 3.13).
 
 Controllers are paused before. A set's Pods are deleted from the highest ordinal, one after the other, sets side by
-side: the
-next `up` brings them back in order. A Pod without a controller keeps its object; only its processes end.
+side, and those of a Parallel set at once, as when it is scaled: the next `up` brings them back in order. A Pod without
+a controller keeps its object; only its processes end.
 """
 
 import asyncio
@@ -16,20 +16,34 @@ from localset.base.tasks import Tasks
 from localset.client.client import Client, WatchType
 from localset.kubelet.runtime import Runtime
 from localset.machinery.errors import StatusError
-from localset.machinery.metadata import Key, Object, controller_of, is_being_deleted, key_of, name_of, namespace_of
+from localset.machinery.metadata import (
+    Key,
+    Object,
+    controller_of,
+    is_being_deleted,
+    key_of,
+    name_of,
+    namespace_of,
+    uid_of,
+)
 
 log = logging.getLogger(__name__)
 
 _BARE_POD_GRACE_SECONDS = 30.0
 
 
-def plan_ending(pods: Iterable[Object]) -> list[list[Object]]:
-    """Return groups to be ended side by side; within a group one after the other, highest ordinal first."""
-    groups: dict[tuple[str, str], list[Object]] = {}
+def plan_ending(pods: Iterable[Object], sets: Iterable[Object] = ()) -> list[list[Object]]:
+    """Return groups to be ended side by side; within a group one after the other, highest ordinal first.
+
+    `sets` are the StatefulSets, of which Parallel ones have no order.
+    """
+    unordered = {uid_of(s) for s in sets if s["spec"].get("podManagementPolicy") == "Parallel"}
+    groups: dict[tuple[str, str, str], list[Object]] = {}
     for pod in pods:
         owner = controller_of(pod)
         if owner is not None:
-            groups.setdefault((namespace_of(pod), str(owner.get("uid"))), []).append(pod)
+            alone = name_of(pod) if owner.get("uid") in unordered else ""
+            groups.setdefault((namespace_of(pod), str(owner.get("uid")), alone), []).append(pod)
     return [sorted(group, key=_ordinal, reverse=True) for _, group in sorted(groups.items())]
 
 
@@ -65,7 +79,7 @@ class Ending:
 
     async def _end_sets(self) -> None:
         listed = await self._client.list("pods")
-        groups = plan_ending(listed.items)
+        groups = plan_ending(listed.items, (await self._client.list("statefulsets.apps")).items)
         self._gone = {key_of(pod): asyncio.Event() for group in groups for pod in group}
         self._tasks.spawn(self._follow(listed.resource_version), "pods")
         await asyncio.gather(*(self._end_group(group) for group in groups))

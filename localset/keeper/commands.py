@@ -126,7 +126,7 @@ class Command:
         if not self.pid:
             return
         for _ in range(5):
-            tree = processes.descendants(processes.scan(), self.pid, self.start_time)
+            tree = processes.scan().descendants(self.pid, self.start_time)
             for entry in tree:
                 processes.send(entry, signal.SIGKILL)
             if not tree:

@@ -117,12 +117,60 @@ def inode_of(pidfd: int | None) -> int | None:
         os.close(mine)
 
 
-def scan() -> list[Entry]:
+class Snapshot:
+    """All processes as one look at /proc saw them, ordered for the questions of many sets."""
+
+    __slots__ = ("_by_pid", "_by_run_id", "_children", "_sessions")
+
+    def __init__(self, entries: list[Entry]) -> None:
+        """Order what was seen."""
+        self._by_pid = {entry.pid: entry for entry in entries}
+        self._by_run_id: dict[str, list[Entry]] = {}
+        self._children: dict[int, list[Entry]] = {}
+        self._sessions: dict[int, list[Entry]] = {}
+        for entry in entries:
+            self._children.setdefault(entry.parent, []).append(entry)
+            self._sessions.setdefault(entry.session, []).append(entry)
+            if entry.run_id:
+                self._by_run_id.setdefault(entry.run_id, []).append(entry)
+
+    def members(self, run_id: str, roots: dict[int, int], leaders: set[int], own: int) -> list[Entry]:
+        """Return the set of `run_id`: who carries it, who is in the session of, or descends from, one of `roots`.
+
+        `roots` maps pid to start time (a reused pid does not count); `leaders` but `own` never belong.
+        """
+        todo = list(self._by_run_id.get(run_id, ()))
+        for pid, started in roots.items():
+            entry = self._by_pid.get(pid)
+            if entry is not None and entry.start_time == started:
+                todo.append(entry)
+            todo += [e for e in self._sessions.get(pid, ()) if not e.run_id and e.start_time >= started]
+        chosen: dict[int, Entry] = {}
+        while todo:
+            entry = todo.pop()
+            is_other = (entry.pid in leaders and entry.pid != own) or (entry.run_id and entry.run_id != run_id)
+            if entry.pid not in chosen and not is_other:
+                chosen[entry.pid] = entry
+                todo.extend(self._children.get(entry.pid, ()))
+        return list(chosen.values())
+
+    def descendants(self, pid: int, started: int) -> list[Entry]:
+        """Return who is in the session of `pid` or descends from it, itself not included."""
+        todo = [e for e in self._sessions.get(pid, ()) if e.start_time >= started and e.pid != pid]
+        todo += self._children.get(pid, [])
+        chosen: dict[int, Entry] = {}
+        while todo:
+            entry = todo.pop()
+            if entry.pid not in chosen:
+                chosen[entry.pid] = entry
+                todo.extend(self._children.get(entry.pid, ()))
+        return list(chosen.values())
+
+
+def scan() -> Snapshot:
     """Return every living process that can be seen, with its run id where it may be read."""
     found: list[Entry] = []
-    if not HAS_PROC:
-        return found
-    for name in os.listdir("/proc"):
+    for name in os.listdir("/proc") if HAS_PROC else ():
         if not name.isdigit():
             continue
         pid = int(name)
@@ -130,48 +178,7 @@ def scan() -> list[Entry]:
         if fields is None or fields[0] in {b"Z", b"X"} or fields[1] == b"2" or pid == 2:
             continue  # kernel threads (children of 2) belong to no one
         found.append(Entry(pid, int(fields[1]), int(fields[3]), int(fields[19]), run_id_of(pid)))
-    return found
-
-
-def members(entries: list[Entry], run_id: str, roots: dict[int, int], *, spare: set[int]) -> list[Entry]:
-    """Return the set of `run_id`: who carries it, who is in the session of, or descends from, one of `roots`.
-
-    `roots` maps pid to start time (a reused pid does not count); `spare` are pids that never belong (other leaders).
-    """
-    children: dict[int, list[Entry]] = {}
-    for entry in entries:
-        children.setdefault(entry.parent, []).append(entry)
-    chosen: dict[int, Entry] = {}
-    todo = [
-        entry
-        for entry in entries
-        if entry.run_id == run_id
-        or roots.get(entry.pid) == entry.start_time
-        or (entry.session in roots and not entry.run_id and entry.start_time >= roots[entry.session])
-    ]
-    while todo:
-        entry = todo.pop()
-        if entry.pid in chosen or entry.pid in spare or (entry.run_id and entry.run_id != run_id):
-            continue
-        chosen[entry.pid] = entry
-        todo.extend(children.get(entry.pid, ()))
-    return list(chosen.values())
-
-
-def descendants(entries: list[Entry], pid: int, started: int) -> list[Entry]:
-    """Return who is in the session of `pid` or descends from it, itself not included."""
-    children: dict[int, list[Entry]] = {}
-    for entry in entries:
-        children.setdefault(entry.parent, []).append(entry)
-    todo = [entry for entry in entries if entry.session == pid and entry.start_time >= started and entry.pid != pid]
-    todo += children.get(pid, [])
-    chosen: dict[int, Entry] = {}
-    while todo:
-        entry = todo.pop()
-        if entry.pid not in chosen:
-            chosen[entry.pid] = entry
-            todo.extend(children.get(entry.pid, ()))
-    return list(chosen.values())
+    return Snapshot(found)
 
 
 def send(entry: Entry, number: int) -> None:

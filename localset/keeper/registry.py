@@ -19,10 +19,10 @@ from localset.keeper.loop import Loop, failpoint, say
 from localset.keeper.network import Network
 from localset.keeper.pods import Pods
 from localset.keeper.record import Answer, Record, packed
+from localset.keeper.sets import Sets
 from localset.keeper.transitions import Action, Event, State, step
 
 DRAIN_SECONDS = 2.0
-_SLOWEST_LOOK = 0.1
 _REAP_TRIES = 200
 DAEMON_KEY = "\0daemon"
 
@@ -45,7 +45,7 @@ class Registry:
         self.subscribers: list[Callable[[Fields], None]] = []
         self.network = Network(loop, journal, self.children, namespaces)
         self.pods = Pods(loop, journal, self.children, self.network)
-        self._looking = False
+        self.sets = Sets(loop, self.records, self.children, self.happen, self._signal_leader)
 
     # --- requests -------------------------------------------------------------------------------------------------
 
@@ -230,9 +230,7 @@ class Registry:
         elif action is Action.TERM_REST:
             self._end_rest(record)
         elif action is Action.KILL_SET:
-            record.is_killing = True
-            self._kill(record)
-            self.look_soon()
+            self.sets.kill(record)
         elif action is Action.DROP:
             self._drop(record)
 
@@ -254,23 +252,7 @@ class Registry:
         if record.fields.get("deadline") is None:
             record.fields["deadline"] = time.monotonic() + DRAIN_SECONDS
         self._arm(record)
-        if record.is_first:
-            # The kernel ends a PID 1's whole table before it tells of its end.
-            self.loop.call_soon(lambda: self.happen(record, Event.SET_EMPTY))
-            return
-        if not processes.HAS_PROC:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(record.pid or 0, signal.SIGTERM)
-            self.look_soon()
-            return
-        rest = self.members(record, processes.scan())
-        for entry in rest:
-            processes.send(entry, signal.SIGTERM)
-            processes.send(entry, signal.SIGCONT)
-        if rest:
-            self.look_soon()
-        else:
-            self.loop.call_soon(lambda: self.happen(record, Event.SET_EMPTY))
+        self.sets.end_rest(record)
 
     def _ask_to_end(self, record: Record) -> None:
         spec = record.spec
@@ -286,12 +268,9 @@ class Registry:
                 if not record.is_over and "status" not in record.fields:
                     self._signal_leader(record, signal.SIGKILL)
 
-            ending.Ending(self.loop, lambda: self._others(record), number, kill)
+            ending.Ending(self.loop, lambda: self.sets.others(record), number, kill)
         else:
             self._signal_leader(record, number)
-
-    def _others(self, record: Record) -> list[processes.Entry]:
-        return [entry for entry in self.members(record, processes.scan()) if entry.pid != record.pid]
 
     def _signal_leader(self, record: Record, number: int) -> None:
         pid = record.pid
@@ -323,67 +302,8 @@ class Registry:
         callback = self.children.pop(pid, None)
         if callback is not None:
             callback(status)
-        elif self._looking:
-            self.look_soon()
-
-    # --- the set --------------------------------------------------------------------------------------------------
-
-    def members(self, record: Record, entries: list[processes.Entry]) -> list[processes.Entry]:
-        """Return the living processes of a record's set, remembering them for when they lose parent and environment."""
-        spare = {os.getpid()} | {other.pid or 0 for other in self.records.values() if other is not record}
-        found = processes.members(entries, record.run_id, record.roots, spare=spare)
-        if record.is_child and record.pid in self.children and record.report_pipe >= 0:
-            found = [entry for entry in found if entry.pid != record.pid]
-        for entry in found:
-            record.roots[entry.pid] = entry.start_time
-        return found
-
-    def _kill(self, record: Record) -> None:
-        """STOP all, so that no one forks on, then KILL; repeated by `_look` until the set is empty."""
-        if record.is_first and record.pid is not None and "status" not in record.fields:
-            self._signal_leader(record, signal.SIGKILL)
-            return
-        if not processes.HAS_PROC:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(record.pid or 0, signal.SIGKILL)
-            return
-        stopped: set[int] = set()
-        for _ in range(5):
-            found = self.members(record, processes.scan())
-            fresh = [entry for entry in found if entry.pid not in stopped]
-            for entry in fresh:
-                processes.send(entry, signal.SIGSTOP)
-                stopped.add(entry.pid)
-            if not fresh:
-                break
-        for entry in found:
-            processes.send(entry, signal.SIGKILL)
-        self._signal_leader(record, signal.SIGKILL)
-
-    def look_soon(self) -> None:
-        """Look again whether draining sets have become empty."""
-        if not self._looking:
-            self._looking = True
-            self.loop.call_later(0.002, self._look)
-
-    def _look(self) -> None:
-        self._looking = False
-        waiting = [r for r in self.records.values() if r.state is State.DRAINING or (r.is_killing and not r.is_over)]
-        if not waiting:
-            return
-        entries = processes.scan()
-        for record in waiting:
-            lives = bool(self.members(record, entries)) if processes.HAS_PROC else _group_lives(record)
-            if not lives and record.state is State.DRAINING:
-                self.happen(record, Event.SET_EMPTY)
-            elif record.is_killing:
-                self._kill(record)
-        left = [record for record in waiting if not record.is_over]
-        if left:
-            for record in left:
-                record.delay = min(record.delay * 1.5, _SLOWEST_LOOK)
-            self._looking = True
-            self.loop.call_later(min(record.delay for record in left), self._look)
+        else:
+            self.sets.note_stray()
 
     def _release(self, record: Record) -> None:
         if record.grace_timer is not None:
@@ -414,13 +334,12 @@ class Registry:
                 self.records[run_id] = Record(run_id, dict(fields))
         streams.remove_strays({run_id.replace("/", "_") for run_id in self.records})
         unfinished = self.live()
-        entries = processes.scan() if unfinished else []
+        seen = processes.scan() if unfinished else processes.Snapshot([])
         for record in unfinished:
-            self._take_up(record, entries)
+            self._take_up(record, seen)
             if record.is_nested and not record.is_over and not self._is_whole(record):
                 # Its network died with the former keeper and holder: gone and replaced is better than cut off.
-                record.is_killing = True
-                self._kill(record)
+                self.sets.kill(record)
 
         self.pods.end_strays()
 
@@ -428,7 +347,7 @@ class Registry:
         """Tell whether a container that was found again still has the network of its Pod; takes that up."""
         return bool(self.network.was_kept and record.pid is not None and self.pods.find_again(record.spec, record.pid))
 
-    def _take_up(self, record: Record, entries: list[processes.Entry]) -> None:
+    def _take_up(self, record: Record, seen: processes.Snapshot) -> None:
         streams.open_again(self.loop, record)
         deadline = record.fields.get("deadline")
         if record.fields.get("boot") != self.boot:
@@ -443,7 +362,7 @@ class Registry:
             self._watch(record)
             if deadline is not None and not record.is_over:
                 self._arm(record)
-        elif self.members(record, entries):
+        elif self.sets.members(record, seen):
             self.happen(record, Event.FOUND_REST)
         else:
             if record.state is State.INTENDED:
@@ -475,10 +394,6 @@ class Registry:
                 self.loop.call_later(0.5, lambda: self._watch(record))
             else:
                 self._leader_exit(record, None)
-
-
-def _group_lives(record: Record) -> bool:
-    return record.pid is not None and processes.session_lives(record.pid)
 
 
 def _number(name: str) -> int:
