@@ -152,6 +152,28 @@ def test_rows_carry_what_include_object_asks_for() -> None:
     assert partial["rows"][0]["object"]["apiVersion"] == "meta.k8s.io/v1beta1"
 
 
+RESOURCE = {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}
+METRICS = [
+    ({"type": "Resource", "resource": RESOURCE}, {}, "cpu: <unknown>/80%"),
+    ({"type": "Resource", "resource": RESOURCE}, {"resource": {"current": {"averageUtilization": 33}}}, "cpu: 33%/80%"),
+    ({"type": "Resource", "resource": {"name": "cpu", "target": {}}}, {}, "cpu: <unknown>/<auto>"),
+    (
+        {"type": "ContainerResource", "containerResource": {"name": "cpu", "target": {"averageValue": "1"}}},
+        {"containerResource": {"current": {"averageValue": "500m"}}},
+        "cpu: 500m/1",
+    ),
+    ({"type": "Pods", "pods": {"target": {"averageValue": "3"}}}, {"pods": {"current": {"averageValue": "2"}}}, "2/3"),
+    ({"type": "Object", "object": {"target": {"averageValue": "3"}}}, {}, "<unknown>/3 (avg)"),
+    ({"type": "External", "external": {"target": {"value": "3"}}}, {"external": {"current": {"value": "2"}}}, "2/3"),
+]
+
+
+def test_an_autoscaler_shows_what_is_and_what_shall_be() -> None:
+    for metric, status, shown in METRICS:
+        obj = {"metadata": {"name": "a"}, "spec": {"metrics": [metric]}, "status": {"currentMetrics": [status]}}
+        assert PRINTERS["horizontalpodautoscalers.autoscaling"].cells(obj, NOW)[2] == shown
+
+
 def test_a_restarted_pod_says_when() -> None:
     state = {"terminated": {"finishedAt": "2026-11-24T11:06:26Z", "exitCode": 1}}
     status = {"phase": "Running", "containerStatuses": [{"restartCount": 3, "lastState": state, "state": {}}]}

@@ -125,21 +125,32 @@ def _pod_template(obj: Object, now: datetime) -> list[Any]:
     ]
 
 
-def _metric(metric: dict[str, Any]) -> str:
+def _metric(metric: dict[str, Any], status: dict[str, Any]) -> str:
+    """Return `now/target` of one metric. Source: printers/internalversion/printers.go formatHPAMetrics."""
     kind = str(metric.get("type", ""))
-    source = part(metric, kind[:1].lower() + kind[1:])
-    target = part(source, "target")
-    if target.get("averageUtilization") is not None:
-        return f"{source.get('name', '')}: {UNKNOWN}/{target['averageUtilization']}%".removeprefix(": ")
+    field = kind[:1].lower() + kind[1:]
+    source = part(metric, field)
+    target, now = part(source, "target"), part(part(status, field), "current")
+    is_resource = kind.endswith("Resource")
     if target.get("averageValue") is not None:
-        return f"{UNKNOWN}/{target['averageValue']} (avg)"
-    return f"{UNKNOWN}/{target.get('value', '<auto>')}"
+        shown = f"{now.get('averageValue', UNKNOWN)}/{target['averageValue']}"
+        shown += " (avg)" if kind in {"External", "Object"} else ""
+    elif is_resource:
+        percentages = now.get("averageUtilization"), target.get("averageUtilization")
+        shown = "/".join(
+            unset if percentage is None else f"{percentage}%"
+            for percentage, unset in zip(percentages, (UNKNOWN, "<auto>"), strict=True)
+        )
+    else:
+        shown = f"{now.get('value', UNKNOWN)}/{target.get('value', '')}"
+    return f"{source.get('name', '')}: {shown}" if is_resource else shown
 
 
 def _autoscaler(obj: Object, now: datetime) -> list[Any]:
     spec = part(obj, "spec")
     target = part(spec, "scaleTargetRef")
-    metrics = [_metric(metric) for metric in items(spec, "metrics")]
+    statuses = items(part(obj, "status"), "currentMetrics")
+    metrics = [_metric(m, statuses[i] if i < len(statuses) else {}) for i, m in enumerate(items(spec, "metrics"))]
     least = spec.get("minReplicas")
     return [
         name(obj),
