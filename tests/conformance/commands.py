@@ -148,7 +148,8 @@ class Commands:
         live = self.run(minor, words, name, _ENDLESS if row["exit"] == "timeout" else _LONGEST)
         recorded = Printed(row["exit"], row["stdout"], row["stderr"])
         is_structured = any(word in {"-oyaml", "yaml", "json", "-ojson", "--raw"} for word in words)
-        found = differences(recorded, live, self._pairs, is_structured=is_structured)
+        is_free = volatile.FREE_ORDER.fullmatch(name) is not None
+        found = differences(recorded, live, self._pairs, is_structured=is_structured, has_free_order=is_free)
         return Outcome(record, [line for line in found if not volatile.is_racing(row["id"], line)])
 
     def _prepare(self, minor: str, words: list[str], name: str) -> None:

@@ -52,9 +52,13 @@ class Printed:
     stderr: str
 
 
-def differences(recorded: Printed, live: Printed, pairs: Pairs, *, is_structured: bool) -> list[str]:
-    """Return all differences between a recorded command and the live one."""
+def differences(
+    recorded: Printed, live: Printed, pairs: Pairs, *, is_structured: bool, has_free_order: bool = False
+) -> list[str]:
+    """Return all differences between a recorded command and the live one; its lines may be in any order where free."""
     found = []
+    if has_free_order:
+        recorded, live = _in_order(recorded), _in_order(live)
     if recorded.exit != live.exit:
         found.append(f"exit: recorded {recorded.exit}, got {live.exit}")
     is_structured = is_structured and len(recorded.stdout) < _CUT
@@ -66,6 +70,10 @@ def differences(recorded: Printed, live: Printed, pairs: Pairs, *, is_structured
     else:
         found += _lines("stdout", recorded.stdout, live.stdout)
     return found + _lines("stderr", recorded.stderr, live.stderr)
+
+
+def _in_order(printed: Printed) -> Printed:
+    return Printed(printed.exit, "\n".join(sorted(printed.stdout.splitlines())), printed.stderr)
 
 
 def _document(text: str) -> Any:

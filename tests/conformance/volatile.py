@@ -125,6 +125,8 @@ def without_additions(recorded: list[Any], live: list[Any]) -> list[Any]:
 
 TERMINAL = re.compile(r"/dev/pts/\d+")
 """The name of a terminal inside a Pod."""
+FREE_ORDER = re.compile(r"get-sort")
+"""Commands whose order is by times of whole seconds: a rollout may or may not replace two Pods within one."""
 RACING = (
     (
         re.compile(r"statefulset/(update|status)/"),

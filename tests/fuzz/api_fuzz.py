@@ -16,7 +16,7 @@ import time
 import warnings
 from pathlib import Path
 
-from tests.e2e.house import House
+from tests.e2e.house import House, until
 from tests.fuzz.generated import operations_of, requests_of
 from tests.fuzz.judging import Target, prepare, send_mutations
 from tests.fuzz.mutations import Sent
@@ -46,8 +46,7 @@ def send_generated(target: Target, seed: int, count: int) -> None:
 
 def wait_for_custom_resource(target: Target) -> None:
     """Wait until the manifests' CustomResourceDefinition is served, and so in the index of documents."""
-    while target.send(Sent("GET", CUSTOM_RESOURCES))[0] != 200:
-        pass
+    until(lambda: target.send(Sent("GET", CUSTOM_RESOURCES))[0] == 200, why="the manifests' own kind is served")
 
 
 def distinct(problems: list[str]) -> list[str]:
