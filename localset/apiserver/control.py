@@ -12,9 +12,9 @@ PREFIX = "/localset/v1"
 
 
 async def handle(request: web.Request) -> web.StreamResponse:
-    """Answer `GET status`, `GET dns?name=&type=` and `POST shutdown {keepRunning, timeoutSeconds}`."""
+    """Answer `GET status`, `GET dns?name=&type=`, `GET table?word=…`, `POST shutdown {keepRunning, timeoutSeconds}`."""
     what = request.path.removeprefix(PREFIX).strip("/")
-    wanted = {"status": "GET", "dns": "GET", "shutdown": "POST"}.get(what)
+    wanted = {"status": "GET", "dns": "GET", "table": "GET", "shutdown": "POST"}.get(what)
     if wanted is None:
         raise StatusError(404, "NotFound", "the server could not find the requested resource")
     if request.method != wanted:
@@ -22,6 +22,10 @@ async def handle(request: web.Request) -> web.StreamResponse:
     control = request.app[HOUSE].control
     if what == "status":
         return await responses.answer(request, await control.status())
+    if what == "table":
+        from localset.apiserver import texts
+
+        return await texts.table(request)
     if what == "dns":
         name = request.query.get("name", "")
         if not name:

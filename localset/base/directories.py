@@ -8,32 +8,23 @@ import re
 import sys
 from pathlib import Path
 
-ENVIRONMENT_VARIABLE = "LOCALSET_DATA_DIR"
+from localset.base import places
 
 
 def source_tree() -> Path | None:
     """Return the checkout that this package is imported from, or None when it is installed."""
-    root = Path(__file__).resolve().parents[2]
-    return root if (root / "pyproject.toml").is_file() and (root / "var").is_dir() else None
+    tree = places.source_tree()
+    return Path(tree) if tree else None
 
 
 def default_data_directory() -> Path:
     """Return `var/` of the source tree, else the XDG state directory (macOS: Application Support)."""
-    tree = source_tree()
-    if tree is not None:
-        return tree / "var"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support" / "localset"
-    state = os.environ.get("XDG_STATE_HOME")
-    base = Path(state) if state and Path(state).is_absolute() else Path.home() / ".local" / "state"
-    return base / "localset"
+    return Path(places.default_data_directory())
 
 
 def data_directory(option: str | None) -> Path:
     """Return the data directory: `--data-dir`, then the environment, then the default. Absolute, links resolved."""
-    chosen = option or os.environ.get(ENVIRONMENT_VARIABLE)
-    path = Path(chosen).expanduser() if chosen else default_data_directory()
-    return path.resolve()
+    return Path(places.data_directory(option))
 
 
 def runtime_directory() -> Path:
@@ -53,12 +44,10 @@ def runtime_directory() -> Path:
 def api_socket(data_directory: Path) -> Path:
     """Return the daemon's API socket: inside the data directory, or in the runtime directory when that path is too
     long.
-
-    A Unix socket's path has at most 103 bytes on every system (107 on Linux).
     """
-    inside = data_directory / "run" / "api.sock"
-    if len(os.fsencode(inside)) <= 100:
-        return inside
+    inside = places.inner_api_socket(str(data_directory))
+    if inside:
+        return Path(inside)
     import hashlib  # not above: a quick command's socket rarely needs it
 
     digest = hashlib.sha256(os.fsencode(data_directory)).hexdigest()[:16]
@@ -82,7 +71,7 @@ def kubeconfig_file(data_directory: Path) -> Path:
 
 def namespace_file(data_directory: Path) -> Path:
     """Return the file that holds the namespace which commands use when none is given; absent for `default`."""
-    return data_directory / "namespace"
+    return Path(places.namespace_file(str(data_directory)))
 
 
 def context_name(data_directory: Path) -> str:

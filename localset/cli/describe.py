@@ -9,10 +9,10 @@ from localset.cli.context import Context
 from localset.cli.describing.lines import Lines, moment
 from localset.cli.flags import NAMESPACE, Flag, Flags, Given
 from localset.cli.output import CommandError, put, say, write
-from localset.cli.printing.tabwriter import aligned
 from localset.cli.selection import ALL_NAMESPACES, FILENAME, KUSTOMIZE, RECURSIVE, SELECTOR, Found, Place, live, places
 from localset.cli.targets import Kinds, parse_words
 from localset.machinery.errors import StatusError
+from localset.machinery.tabwriter import aligned
 
 FLAGS = Flags(
     "describe",

@@ -9,10 +9,10 @@ from typing import Any
 from localset.cli.context import Context
 from localset.cli.flags import NAMESPACE, Flag, Flags, Given
 from localset.cli.output import CommandError, put, say, write
-from localset.cli.printing.tables import TableOptions, TablePrinter
 from localset.cli.targets import Kind, Kinds, Target, parse_words
 from localset.cli.transport import TABLE, path_of
 from localset.machinery.errors import StatusError
+from localset.machinery.tabletext import TableOptions, TablePrinter
 
 FLAGS = Flags(
     "get",

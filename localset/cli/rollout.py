@@ -187,7 +187,7 @@ def _history(context: Context, given: Given, found: Found) -> None:
         template = _applied(found, matching[0])["spec"]["template"]
         put(f"{found.label} with revision #{chosen}\nPod Template:\n{pod_template_text(template)}")
         return
-    from localset.cli.printing.tabwriter import aligned
+    from localset.machinery.tabwriter import aligned
 
     rows = ["REVISION\tCHANGE-CAUSE"]
     for revision in revisions:

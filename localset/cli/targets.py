@@ -7,6 +7,7 @@ for `all`, which custom resources may belong to. Refusals are kubectl's, with th
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from localset.apis.resources import RESOURCES, Resource
+from localset.apis.words import match_word
 from localset.cli.output import CommandError
 
 if TYPE_CHECKING:
@@ -118,17 +119,8 @@ def _rows(group: dict[str, Any]) -> list[Resource]:
 
 
 def _match(word: str, resources: "tuple[Resource, ...] | list[Resource]") -> Kind | None:
-    first, _, rest = word.lower().partition(".")
-    version, _, group = rest.partition(".")
-    named = [r for r in resources if first in {r.plural, r.singular, r.kind.lower(), *r.short_names}]
-    # `sts.v1.apps` and `pods.v1.` name a version; otherwise all behind the first dot is the group, or its beginning.
-    if rest and "." in rest:
-        for resource in named:
-            if resource.group == group and version in resource.versions:
-                return Kind(resource, version)
-    wanted = [r for r in named if r.group == rest] if rest else named
-    wanted = wanted or [r for r in named if r.group.startswith(rest)]
-    return Kind(wanted[0], wanted[0].versions[0]) if wanted else None
+    found = match_word(word, resources)
+    return Kind(*found) if found else None
 
 
 _SEPARATE = (

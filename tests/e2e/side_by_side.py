@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from localset.cli import quick
 from localset.cli.main import run
 from tests.e2e.house import House
 from tests.e2e.kubectls import Kubectl, newest_kubectl
@@ -46,7 +47,15 @@ class SideBySide:
         return _normal(first), _normal(second)
 
     def ours(self, *words: str, stdin: str | None = None) -> Outcome:
-        """Run `localset WORDS` here."""
+        """Run `localset WORDS` here; where there is a quick way too, both must say the same."""
+        outcome = self._ours(*words, stdin=stdin)
+        with contextlib.redirect_stdout(io.StringIO()) as out:
+            code = quick.get(["--data-dir", str(self.house.data), *words])
+        if code is not None:
+            assert (code, AGE.sub("AGE", out.getvalue())) == (outcome.code, AGE.sub("AGE", outcome.out)), words
+        return outcome
+
+    def _ours(self, *words: str, stdin: str | None) -> Outcome:
         out, err = io.StringIO(), io.StringIO()
         before = sys.stdin
         sys.stdin = io.TextIOWrapper(io.BytesIO((stdin or "").encode()))

@@ -5,11 +5,11 @@ from typing import Any
 
 from localset.cli.output import CommandError
 from localset.cli.printing.documents import go_float, go_json
-from localset.cli.printing.tabwriter import table_lines
 from localset.machinery.errors import go_print
 from localset.machinery.jsonpath import Path, PathError
 from localset.machinery.jsonpath_template import Template, relaxed
 from localset.machinery.quantity import parse_quantity
+from localset.machinery.tabwriter import table_lines
 
 
 def compiled(text: str) -> Template:

@@ -6,7 +6,7 @@ terminal's cursor is shown as text.
 
 from typing import Any, NamedTuple
 
-from localset.cli.printing.tabwriter import table_lines
+from localset.machinery.tabwriter import table_lines
 
 _UNSAFE = {"\x1b": "^[", "\r": "\\r"}
 
