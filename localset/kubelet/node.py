@@ -17,6 +17,7 @@ from localset.machinery.errors import StatusError
 from localset.machinery.metadata import Object, condition_of, copy_of, name_of, uid_of
 
 LEASES = "kube-node-lease"
+_LABEL_DOMAINS = ("kubernetes.io", "beta.kubernetes.io")
 _CONDITIONS = (
     ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
     ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
@@ -119,9 +120,8 @@ async def _write_lease(client: Client, clock: Clock, node: Object) -> None:
 
 
 def _new_node(settings: KubeletSettings) -> Object:
-    labels = {
-        "kubernetes.io/hostname": settings.node_name,
-        "kubernetes.io/os": operating_system(),
-        "kubernetes.io/arch": architecture(),
-    }
+    platform = {"os": operating_system(), "arch": architecture()}
+    # A kubelet still sets the beta labels too: the nodeSelectors of many a tutorial name them.
+    labels = {f"{domain}/{key}": value for domain in _LABEL_DOMAINS for key, value in platform.items()}
+    labels["kubernetes.io/hostname"] = settings.node_name
     return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": settings.node_name, "labels": labels}, "spec": {}}

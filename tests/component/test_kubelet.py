@@ -44,6 +44,8 @@ async def test_a_bound_pod_runs_and_is_ready_with_an_address_of_its_own(house: H
 
 async def test_the_node_is_registered_and_ready(house: House):
     node = await house.client.get("nodes", "", "here")
+    labels = node["metadata"]["labels"]
+    assert labels["beta.kubernetes.io/os"] == labels["kubernetes.io/os"]
     assert is_ready(node)
     assert node["status"]["nodeInfo"]["bootID"]
 
