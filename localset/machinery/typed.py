@@ -187,7 +187,8 @@ def merge(shape: Shape, live: Any, config: Any) -> Any:
     """Return `live` with what the applied `config` says. List elements that only `live` has keep their place."""
     if shape.atomic or not config or not live:
         is_container = shape.form in {Form.MAP, Form.LIST} or isinstance(config, dict)
-        return live if live and not config and is_container and not shape.atomic else config
+        is_alike = config is None or type(config) is type(live)  # an empty map takes a text's place, not a map's
+        return live if live and not config and is_container and is_alike and not shape.atomic else config
     if _is_map(shape, config) and isinstance(live, dict):
         result = dict(live)
         for name, value in config.items():

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from localset.apis.schema.shapes import custom_shape, shape_of
@@ -197,6 +197,9 @@ def full(value: Any) -> Any:
 
 @few
 @given(SPECS, SPECS)
+@example({"any": {"a": "a"}}, {"any": {"a": {}}})
+@example({"any": {"a": {"b": "c"}}}, {"any": {"a": {}}})
+@example({"any": {"a": {}}}, {"any": {"a": "a"}})
 def test_a_second_apply_of_the_only_owner_leaves_nothing_of_the_first(one: Any, two: Any) -> None:
     first = apply(EMPTY, {}, one)
     second = apply(first.object, first.owners, two)
