@@ -24,6 +24,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
 LOCAL_NAMES = frozenset({"localhost", "localset"})
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
+FORWARDED_ADDRESS = web.AppKey("forwarded_address", str)
+"""Where Pods of another network ask for us at port 443, which is forwarded to us; empty or absent where none do."""
 POD_NAMES = frozenset(
     {"kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"}
 )
@@ -43,7 +45,7 @@ def is_allowed_host(request: web.Request) -> bool:
     """Tell whether the one Host header names this server.
 
     By the Unix names; on 127.0.0.1 the loopback's names, on the Pods' address that one and the Service's names, with
-    our port in both (443 may be left out).
+    our port in both (443 may be left out). What is forwarded to the Pods' address was sent to port 443 of another one.
     """
     hosts = request.headers.getall("Host", [])
     if len(hosts) != 1 or not request.raw_path.startswith("/"):
@@ -54,8 +56,13 @@ def is_allowed_host(request: web.Request) -> bool:
     address: Any = request.transport.get_extra_info("sockname") if request.transport is not None else None
     if not address:
         return False
-    names = LOOPBACK_NAMES if address[0] in {"127.0.0.1", "::1"} else {address[0], *POD_NAMES}
-    return name in names and (port == str(address[1]) or (hosts[0] == name and address[1] == HTTPS_PORT))
+    if address[0] in {"127.0.0.1", "::1"}:
+        names, forwarded = LOOPBACK_NAMES, ""
+    else:
+        forwarded = request.app.get(FORWARDED_ADDRESS, "")
+        names = frozenset({address[0], *POD_NAMES, *([forwarded] if forwarded else [])})
+    is_https = bool(forwarded) or address[1] == HTTPS_PORT
+    return name in names and (port == str(address[1]) or (is_https and (hosts[0] == name or port == str(HTTPS_PORT))))
 
 
 def is_foreign_origin(request: web.Request) -> bool:

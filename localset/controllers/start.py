@@ -17,6 +17,7 @@ from localset.controllers.endpoints.controller import EndpointsController
 from localset.controllers.endpoints.slices import EndpointSliceController
 from localset.controllers.garbagecollector.controller import GarbageCollector
 from localset.controllers.namespace.controller import NamespaceController
+from localset.controllers.proxy.controller import Forward, ProxyController, forward_nothing
 from localset.controllers.scheduler.controller import SchedulerController
 from localset.controllers.statefulset.controller import StatefulSetController
 from localset.controllers.volumeclaim.controller import VolumeClaimController
@@ -27,13 +28,15 @@ from localset.controllers.volumeclaim.directories import VolumeDirectories
 class ControllerSettings:
     """`scheduling` is relaxed or strict; `root_ca` is the PEM text that each namespace publishes.
 
-    `restore_api` makes the Service default/kubernetes what it should be.
+    `restore_api` makes the Service default/kubernetes what it should be; `forward` gives the forwarder its table.
     """
 
     volumes_directory: Path
     restore_api: Callable[[], Awaitable[None]]
     scheduling: str = "relaxed"
     root_ca: str = ""
+    forward: Forward = forward_nothing
+    has_pod_network: bool = False
 
 
 class Controllers:
@@ -49,6 +52,8 @@ class Controllers:
     ) -> None:
         """Make them; nothing runs before `start`."""
         self._informers = informers
+        forward, has_pod_network = settings.forward, settings.has_pod_network
+        self.proxy = ProxyController(client, clock, informers, forward, has_pod_network=has_pod_network)
         self._going_on = (
             DefinitionController(client, clock, informers),
             NamespaceController(client, clock, informers, settings.root_ca),
@@ -56,6 +61,7 @@ class Controllers:
             EndpointsController(client, clock, informers),
             EndpointSliceController(client, clock, informers),
             VolumeClaimController(client, clock, informers, settings.volumes_directory, directories),
+            self.proxy,
         )
         self._pausing = (
             SchedulerController(client, clock, informers, settings.scheduling),

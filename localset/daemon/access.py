@@ -69,19 +69,20 @@ class Access:
         """Return where clients on this machine find the API."""
         return f"https://{HOST}:{self.port}"
 
-    def begin(self, pod_address: str) -> int:
+    def begin(self, pod_address: str, forwarded_to: str = "") -> int:
         """Take the ports, and start to make certificates when the server cannot do without; raises StartError.
 
-        Returns the port at which Pods find the API on `pod_address`: 443 where that can be had.
+        Returns the port at which Pods find the API on `pod_address`: 443 where that can be had. Where Pods have a
+        network of their own the forwarder leads from there to our port on `forwarded_to`.
         """
         if PORT_FACT not in self._directory.facts:
             self._directory.facts[PORT_FACT] = _free_port(self._directory.path)
             self._directory.save()
-        pod_port = self._bind(pod_address)
+        pod_port = self._bind(forwarded_to or pod_address)
         self._names = (*SERVER_NAMES, pod_address)
         if not is_complete(self._files) or not has_names(self._files, self._names):
             self._making = self._tasks.spawn(self._make(), "make certificates")
-        return pod_port
+        return HTTPS_PORT if forwarded_to else pod_port
 
     def _bind(self, pod_address: str) -> int:
         try:

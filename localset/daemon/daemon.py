@@ -15,10 +15,11 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from localset import __version__
 from localset.apiserver.application import make_application
+from localset.apiserver.guard import FORWARDED_ADDRESS
 from localset.apiserver.health import GIT_VERSION
 from localset.apiserver.listener import CONNECTIONS, UnixListener
 from localset.apiserver.tokens import Tokens
@@ -33,31 +34,27 @@ from localset.daemon.access import HOST, Access
 from localset.daemon.blocks import BlockClaim, address
 from localset.daemon.directory import DataDirectory
 from localset.daemon.ending import Ending
+from localset.daemon.network import DNS_PORT, FIRST_SERVICE, PodNetwork
 from localset.daemon.settings import Settings, StartError
 from localset.daemon.volumes import VolumeDirectories
 from localset.dns.server import DnsBindError, DnsServer, DnsSettings
 from localset.images.catalogue import Catalogue
-from localset.kubelet.dialling import Dialler
 from localset.kubelet.isolation import probe_isolation
 from localset.kubelet.keeper_launch import KeeperError, Launch
 from localset.kubelet.keeper_runtime import KeeperRuntime
 from localset.kubelet.kubelet import Kubelet
 from localset.kubelet.runtime import Isolation
 from localset.kubelet.settings import HostPathPolicy, KubeletSettings, ProbeTiming
-from localset.registry.bootstrap import bootstrap, ensure_kubernetes, kubernetes_address
+from localset.registry.bootstrap import bootstrap, ensure_kubernetes, kubernetes_address, renumber_services
 from localset.registry.registry import Registry
 from localset.registry.settings import RegistrySettings, service_addresses
 from localset.store.records import StoreRefusedError
 from localset.store.store import Store
 
-if TYPE_CHECKING:
-    from localset.kubelet.holder_client import HolderClient
-
 log = logging.getLogger(__name__)
 
 ZONE = "cluster.local"
 HIGH_DNS_PORT = 10_053
-FIRST_SERVICE = 2049  # the first address of the block's upper half, which is the Services'
 
 
 class Daemon:
@@ -82,8 +79,8 @@ class Daemon:
         self._dns_problem = ""
         self._registry: Registry
         self._runtime = KeeperRuntime(settings.data_directory, self._clock, launch, claim.descriptors)
-        self._holder: HolderClient
-        self._subnet = self._gateway = ""
+        self._network = PodNetwork(self._runtime, directory, self._clock, claim.block)
+        self._forwarded_address = ""
         self._dns: DnsServer
         self._kubelet: Kubelet
         self._controllers: Controllers
@@ -121,13 +118,15 @@ class Daemon:
         self._closing.push_async_callback(self._runtime.aclose)
         store = Store.open(data / "state.db", self._clock, on_failure=self._on_store_failure)
         self._closing.push_async_callback(store.aclose)
+        await self._runtime.start()
+        await self._choose_isolation()
+        self._closing.push_async_callback(self._network.aclose)
+        if self._isolation is Isolation.NAMESPACES:
+            await self._network.start_own()
         self._registry = Registry(store, self._clock, self._registry_settings())
         await bootstrap(self._registry)
         await self._begin_access()
         self._tokens = Tokens(self._registry, self._clock, self._access.token_key())
-        await self._runtime.start()
-        await self._choose_isolation()
-        await self._start_network()
         self._closing.push_async_callback(self._tasks.aclose)
         informers = InformerFactory(self._registry, self._clock)
         self._closing.push_async_callback(informers.aclose)
@@ -142,16 +141,24 @@ class Daemon:
     async def _begin_access(self) -> None:
         """Take the API's ports, and tell Pods by the Service default/kubernetes."""
         self._closing.push_async_callback(self._access.aclose)
-        pod_address = await kubernetes_address(self._registry, address(self._block.block, FIRST_SERVICE))
-        pod_port = self._access.begin(pod_address)
-        target = (HOST, self._access.port)
+        await renumber_services(self._registry, self._network.is_of_another_level)
+        preferred = self._network.pods_view(address(self._block.block, FIRST_SERVICE))
+        pod_address = await kubernetes_address(self._registry, preferred)
+        listening = self._network.host_view(pod_address)
+        is_forwarded = listening != pod_address
+        pod_port = self._access.begin(pod_address, listening if is_forwarded else "")
+        target = (listening if is_forwarded else HOST, self._access.port)
+        self._forwarded_address = pod_address if is_forwarded else ""
         self._restore_api = partial(ensure_kubernetes, self._registry, pod_address, pod_port, target)
         await self._restore_api()
 
     def _registry_settings(self) -> RegistrySettings:
         # The upper half of the block is the Services'; Pods probe from the lower end of the whole block.
-        half = f"{address(self._block.block, 2048)}/21"
-        return RegistrySettings(max_processes=self._settings.max_processes, service_address=service_addresses(half))
+        return RegistrySettings(
+            max_processes=self._settings.max_processes,
+            service_address=service_addresses(self._network.services),
+            host_address=self._network.host_view,
+        )
 
     async def _choose_isolation(self) -> None:
         """One level per data directory: the option, else what was recorded, else the best that works here."""
@@ -175,36 +182,16 @@ class Daemon:
             self._directory.facts["isolation"] = self._isolation.value
             self._directory.save()
 
-    async def _start_network(self) -> None:
-        """Have the Pods' own network, the same for this data directory's life."""
-        if self._isolation is not Isolation.NAMESPACES:
-            return
-        from localset.kubelet.holder_client import HolderClient
-        from localset.kubelet.pod_network import choose_subnet, host_networks
-
-        facts = self._directory.facts
-        if not facts.get("podSubnet"):
-            facts["podSubnet"] = choose_subnet(self._block.block, host_networks())
-            self._directory.save()
-        network = await self._runtime.network(str(facts["podSubnet"]))
-        self._subnet, self._gateway = network.subnet, network.gateway
-        self._holder = HolderClient(self._settings.data_directory, self._clock)
-        self._holder.start()
-        self._closing.push_async_callback(self._holder.aclose)
-
-    def _dialler(self) -> Dialler:
-        if not self._subnet:
-            return Dialler()
-        return Dialler(self._subnet, partial(self._holder.make_socket, "tcp"), self._runtime.pod_socket)
-
     async def _start_dns(self) -> None:
         host, pods = address(self._block.block, 1), address(self._block.block, 2)
         port = 53 if _can_bind(host, 53) else HIGH_DNS_PORT
+        inside = await self._network.dns_sockets()
         settings = DnsSettings(
             host_address=host,
             host_port=port,
-            pods_address=pods,
-            pods_port=port,
+            pods_address=self._network.gateway or pods,
+            pods_port=DNS_PORT if inside else port,
+            pods_sockets=inside,
             zone=ZONE,
             forward=self._settings.dns_forward,
         )
@@ -230,8 +217,7 @@ class Daemon:
             isolation=self._isolation,
             address_block=self._block.block,
             cluster_domain=ZONE,
-            dns_address=self._gateway or (pods[0] if pods and pods[1] == 53 else None),
-            is_dns_inside=not self._gateway,
+            dns_address=pods[0] if pods and pods[1] == DNS_PORT else None,
             probe_timing=ProbeTiming(self._settings.probe_timing),
             host_path=HostPathPolicy(self._settings.host_path),
             is_root=os.getuid() == 0,
@@ -241,7 +227,7 @@ class Daemon:
             time_zone=os.environ.get("TZ", "UTC"),
             version=GIT_VERSION,
             user_id=os.getuid(),
-            pod_subnet=self._subnet,
+            pod_subnet=self._network.subnet,
         )
         catalogue = Catalogue(self._settings.data_directory / "images")
         self._kubelet = Kubelet(
@@ -252,15 +238,23 @@ class Daemon:
             settings,
             informers=informers,
             tokens=self._tokens,
-            dialler=self._dialler(),
+            dialler=self._network.dialler(),
         )
         await self._kubelet.start()
         self._closing.push_async_callback(self._kubelet.aclose)
 
     async def _start_controllers(self, informers: InformerFactory, root_ca: str) -> None:
         volumes = self._settings.data_directory / "volumes"
-        settings = ControllerSettings(volumes, self._restore_api, self._settings.scheduling, root_ca)
+        settings = ControllerSettings(
+            volumes,
+            self._restore_api,
+            self._settings.scheduling,
+            root_ca,
+            forward=self._network.forward,
+            has_pod_network=bool(self._network.subnet),
+        )
         self._controllers = Controllers(self._registry, self._clock, informers, settings, VolumeDirectories(volumes))
+        self._network.follow(self._controllers.proxy)
         await self._controllers.start()
         self._closing.push_async_callback(self._controllers.aclose)
 
@@ -274,6 +268,7 @@ class Daemon:
         except OSError as error:
             raise StartError(f"cannot listen on {path}: {error}") from error
         self._closing.push_async_callback(self._listener.aclose)
+        application[FORWARDED_ADDRESS] = self._forwarded_address
         self._access.serve(self._listener.http_server, application[CONNECTIONS])
 
     async def _watch_over(self) -> None:

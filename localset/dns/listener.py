@@ -33,8 +33,16 @@ PORT_ZERO_TRIES = 16
 class Listener:
     """UDP and TCP on one address. `port` is the real one after `open`."""
 
-    def __init__(self, address: str, port: int, responder: Responder, forwarder: Forwarder | None) -> None:
-        """Make a closed listener."""
+    def __init__(
+        self,
+        address: str,
+        port: int,
+        responder: Responder,
+        forwarder: Forwarder | None,
+        sockets: tuple[socket.socket, socket.socket] | None = None,
+    ) -> None:
+        """Make a closed listener; `sockets` (UDP, TCP) are bound and listen already, and become its own."""
+        self._given = sockets
         self.address = address
         self.port = port
         self.responder = responder
@@ -64,6 +72,9 @@ class Listener:
         return None
 
     def _bind(self) -> BindFailure | None:
+        if self._given is not None:
+            self._udp, self._tcp = self._given
+            return None
         family = socket.AF_INET6 if ":" in self.address else socket.AF_INET
         udp = socket.socket(family, socket.SOCK_DGRAM)
         tcp = socket.socket(family, socket.SOCK_STREAM)

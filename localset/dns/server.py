@@ -56,7 +56,8 @@ class DnsServer:
             pods_zone = Zone(settings.zone, View.PODS, settings.pods_address, serial)
             pods = Responder(pods_zone, is_forwarding=forwarding, is_for_pods=True)
             self._zones.append(pods_zone)
-            self._listeners.append(Listener(settings.pods_address, settings.pods_port, pods, self._forwarder))
+            inside = settings.pods_sockets
+            self._listeners.append(Listener(settings.pods_address, settings.pods_port, pods, self._forwarder, inside))
             self._serves.append("pods")
         self._open: list[int] = []
         self._is_synced = False

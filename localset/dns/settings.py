@@ -3,6 +3,7 @@
 Made by `daemon`, read by `server`. No I/O here but the question who holds a port.
 """
 
+import socket
 from typing import NamedTuple
 
 from localset.base.frozen import frozen
@@ -14,7 +15,7 @@ class DnsSettings:
 
     One listener for both serves the Pods' way: it forwards. `upstreams` are `ADDRESS` or `ADDRESS:PORT`, IPv6 in
     brackets when a port follows; None means those of /etc/resolv.conf, read again when that file changes. Port 0: any
-    free one.
+    free one. `pods_sockets` (UDP, TCP) are bound to `pods_address` already, in a network that is not ours to bind in.
     """
 
     host_address: str
@@ -24,6 +25,7 @@ class DnsSettings:
     zone: str = "cluster.local"
     forward: bool = True
     upstreams: list[str] | None = None
+    pods_sockets: tuple[socket.socket, socket.socket] | None = None
 
 
 class BindFailure(NamedTuple):

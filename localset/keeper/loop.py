@@ -61,6 +61,11 @@ class Loop:
         self._writers[descriptor] = callback
         self._update(descriptor, was_known=was_known)
 
+    def remove_reader(self, descriptor: int) -> None:
+        """Stop watching for data; room is still watched for where it was."""
+        if self._readers.pop(descriptor, None) is not None:
+            self._update(descriptor, was_known=True)
+
     def remove_writer(self, descriptor: int) -> None:
         """Stop watching for room."""
         if self._writers.pop(descriptor, None) is not None:

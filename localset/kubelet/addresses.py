@@ -1,7 +1,7 @@
 """Sticky addresses: each namespace/name keeps its 127.x for as long as it could come back (design 3.6).
 
 The book is a ConfigMap, `localset-addresses` in kube-system, written before an address is first used; one key per
-`namespace.name`. Allocation hashes the name into the block and probes on; block.0 to block.9 are reserved.
+`namespace.name`. Allocation hashes the name into the block's lower half and probes on; block.0 to block.9 are reserved.
 Only kubelet allocates; dns and endpoints read `status.podIP`.
 """
 
@@ -123,13 +123,14 @@ class AddressBook:
         await self._tasks.aclose()
 
     def _pick(self, key: str) -> str:
-        usable = self._network.num_addresses - RESERVED_ADDRESSES - 1
-        start = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") % usable
-        base = int(self._network.network_address) + RESERVED_ADDRESSES
-        for offset in range(usable):
-            address = str(ipaddress.ip_address(base + (start + offset) % usable))
-            if address not in self._taken:
-                return address
+        """Return a free address of the lower half, which the Services leave alone; of the upper half when it is full."""
+        base, half = int(self._network.network_address), self._network.num_addresses // 2
+        start = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big")
+        for first, size in ((RESERVED_ADDRESSES, half - RESERVED_ADDRESSES), (half + 1, half - 2)):
+            for offset in range(size):
+                address = str(ipaddress.ip_address(base + first + (start + offset) % size))
+                if address not in self._taken:
+                    return address
         raise BlockFullError(f"no free address in {self._network}: {len(self._taken)} are taken")
 
     async def _flush(self) -> None:

@@ -33,8 +33,7 @@ RESERVED_ADDRESSES = 10
 class KubeletSettings:
     """The kubelet's configuration. `dns_address` is a name server on port 53 that Pods can ask; None: hosts files.
 
-    `pod_subnet` (`10.x.0.0/16`) is the Pods' own network at level *namespaces*, empty at the others; without
-    `is_dns_inside` nobody answers there yet, at once, and hosts files have the names.
+    `pod_subnet` (`10.x.0.0/16`) is the Pods' own network at level *namespaces*, empty at the others.
     """
 
     data_directory: Path
@@ -54,7 +53,6 @@ class KubeletSettings:
     version: str = "v1.0.0+localset"
     user_id: int = 0
     pod_subnet: str = ""
-    is_dns_inside: bool = True
 
     @property
     def pods_directory(self) -> Path:
@@ -87,7 +85,7 @@ class KubeletSettings:
     @property
     def carries_names_in_hosts(self) -> bool:
         """Tell whether Pods find each other by hosts file: no DNS on port 53, or no resolv.conf of their own."""
-        return self.dns_address is None or not self.has_own_mounts or not self.is_dns_inside
+        return self.dns_address is None or not self.has_own_mounts
 
     @property
     def directory_mode(self) -> int:

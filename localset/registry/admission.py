@@ -135,7 +135,8 @@ class Admission:
             spec.setdefault("ipFamilies", ["IPv4"])
             spec.setdefault("ipFamilyPolicy", "SingleStack")
         if address and address != "None":
-            service["metadata"].setdefault("annotations", {}).setdefault(HOST_ADDRESS, address)
+            outer = self._settings.host_address(address)
+            service["metadata"].setdefault("annotations", {}).setdefault(HOST_ADDRESS, outer)
         if spec.get("type") in {"NodePort", "LoadBalancer"}:
             self._give_node_ports(spec, old_spec)
 

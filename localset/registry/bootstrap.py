@@ -10,6 +10,7 @@ from localset.client.client import Client
 from localset.machinery.errors import StatusError
 from localset.machinery.metadata import Object, copy_of
 
+HOST_ADDRESS = "localset.dev/host-address"
 PROVISIONER = "localset.dev/directory"
 NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 
@@ -61,6 +62,23 @@ async def kubernetes_address(client: Client, preferred: str) -> str:
     if any((service.get("spec") or {}).get("clusterIP") == preferred for service in services):
         raise StatusError(409, "Conflict", f"another Service has the address {preferred}")
     return preferred
+
+
+async def renumber_services(client: Client, is_of_another_level: Callable[[str], bool]) -> None:
+    """Make anew the Services whose clusterIP belongs to another level of isolation than the data directory has now.
+
+    A clusterIP cannot be changed, so they become new objects of the same name with addresses that lead somewhere.
+    """
+    for service in (await client.list("services")).items:
+        spec = service.get("spec") or {}
+        if spec.get("clusterIP", "None") == "None" or not is_of_another_level(str(spec["clusterIP"])):
+            continue
+        metadata = service["metadata"]
+        kept = {k: v for k, v in (metadata.get("annotations") or {}).items() if k != HOST_ADDRESS}
+        fresh = {k: metadata[k] for k in ("name", "namespace", "labels") if k in metadata} | {"annotations": kept}
+        wanted = {k: v for k, v in spec.items() if k not in {"clusterIP", "clusterIPs"}}
+        await client.delete("services", metadata["namespace"], metadata["name"])
+        await _ensure(client, "services", {"apiVersion": "v1", "kind": "Service", "metadata": fresh, "spec": wanted})
 
 
 async def ensure_kubernetes(client: Client, address: str, port: int, target: tuple[str, int]) -> None:

@@ -30,9 +30,13 @@ def service_addresses(block: str) -> ServiceAddresses:
 
 @dataclass(frozen=True)
 class RegistrySettings:
-    """Limits and allocators. `max_processes` counts Pods that have not ended."""
+    """Limits and allocators. `max_processes` counts Pods that have not ended.
+
+    `host_address` tells where the host reaches a clusterIP: there itself, unless Pods have a network of their own.
+    """
 
     max_processes: int = 200
     service_address: ServiceAddresses = field(default_factory=lambda: service_addresses("127.96.128.0/17"))
+    host_address: Callable[[str], str] = lambda address: address
     event_ttl_seconds: float = 3600.0
     max_events: int = 5000
