@@ -123,7 +123,7 @@ class AddressBook:
         await self._tasks.aclose()
 
     def _pick(self, key: str) -> str:
-        """Return a free address of the lower half, which the Services leave alone; of the upper half when it is full."""
+        """Return a free address of the lower half, which Services leave alone; of the upper one when it is full."""
         base, half = int(self._network.network_address), self._network.num_addresses // 2
         start = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big")
         for first, size in ((RESERVED_ADDRESSES, half - RESERVED_ADDRESSES), (half + 1, half - 2)):
