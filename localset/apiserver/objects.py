@@ -92,7 +92,7 @@ async def list_or_watch(request: web.Request, match: Match) -> web.StreamRespons
             limit=options.limit,
             continue_token=options.continue_token,
         )
-        return await responses.encoded_answer(request, encoded)
+        return await responses.list_answer(request, encoded)
     listed = await read_list(house, match, options)
     shown = presentation.show_list(match.resource, listed, form, house.clock.now(), include)
     return await responses.answer(request, shown, form=form, warnings=presentation.deprecations(match))

@@ -14,9 +14,11 @@ from multidict import CIMultiDict
 
 from localset.apiserver.negotiation import JSON, YAML, Answer
 from localset.machinery.errors import StatusError
+from localset.registry.registry import EncodedList
 
 CACHE_CONTROL = "no-cache, private"
 COMPRESS_OVER_BYTES = 128 * 1024
+WRITE_DEADLINE_SECONDS = 60.0
 _BROWSERS = ("curl", "Wget", "Mozilla/5.0")
 
 
@@ -71,6 +73,32 @@ async def encoded_answer(request: web.Request, body: bytes) -> web.Response:
     sent: CIMultiDict[str] = CIMultiDict({"Cache-Control": CACHE_CONTROL, "Content-Type": JSON})
     body = await _compressed(request, body if body.endswith(b"\n") else body + b"\n", sent)
     return web.Response(body=body, headers=sent)
+
+
+class _Piecewise(web.StreamResponse):
+    """An answer of known length that is made while it is sent, no faster than the client takes it."""
+
+    def __init__(self, listed: EncodedList) -> None:
+        super().__init__(headers={"Cache-Control": CACHE_CONTROL, "Content-Type": JSON})
+        self.content_length = listed.length
+        self._pieces = listed.pieces
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Write all pieces. The server calls it last, and bears it when the client goes meanwhile."""
+        for piece in self._pieces:
+            try:
+                async with asyncio.timeout(WRITE_DEADLINE_SECONDS):
+                    await self.write(piece)
+            except TimeoutError as error:
+                raise ConnectionResetError("the client takes nothing") from error
+        await super().write_eof(data)
+
+
+async def list_answer(request: web.Request, listed: EncodedList) -> web.StreamResponse:
+    """Return the answer that carries a list's bytes."""
+    if listed.length > COMPRESS_OVER_BYTES and not accepts_gzip(request):
+        return _Piecewise(listed)
+    return await encoded_answer(request, b"".join(listed.pieces))
 
 
 async def _compressed(request: web.Request, body: bytes, sent: "CIMultiDict[str]") -> bytes:

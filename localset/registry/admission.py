@@ -28,6 +28,9 @@ NODE_TOLERATIONS = tuple(
 )
 FIRST_NODE_PORT, LAST_NODE_PORT = 30000, 32767
 
+COMPLETED_ON_UPDATE = frozenset({"services", "namespaces"})
+"""Whose updates are changed in place outside of metadata: the new state must share nothing with the stored one."""
+
 
 class Admission:
     """The admission rules over one store."""
@@ -66,7 +69,7 @@ class Admission:
             obj["status"] = {"phase": "Active"}
 
     def admit_update(self, resource: str, new: Object, old: Object) -> None:
-        """Complete an updated private `new` in place."""
+        """Complete an updated private `new` in place: only a resource of COMPLETED_ON_UPDATE."""
         if resource == "services":
             self._admit_service(new, old, is_dry_run=False)
         elif resource == "namespaces":

@@ -6,6 +6,7 @@ from there sees all that changed between the pages.
 
 import base64
 import binascii
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import orjson
@@ -29,6 +30,8 @@ class Page(NamedTuple):
 def page_of(store: Store, selection: Selection, limit: int, continue_token: str) -> Page:
     """Cut one page; StatusError 400 for a token that is none of ours."""
     version, start = _parse_token(continue_token) if continue_token else (str(store.revision), None)
+    if selection.is_everything and not limit and start is None:
+        return Page(store.all_of(selection.resource, selection.namespace), version, "", None)
     found = [
         (key, record)
         for key, record in _candidates(store, selection)
@@ -76,12 +79,47 @@ def list_metadata(page: Page) -> dict[str, object]:
     return metadata
 
 
-def encoded_list(resource: Resource, page: Page) -> bytes:
+PIECE_BYTES = 256 * 1024
+"""How much of a list is in hand at a time. Much larger buffers come from the kernel anew each time, page by page, which
+costs more than everything else about them."""
+
+
+class EncodedList(NamedTuple):
+    """The body of a LIST: how many bytes it has, and its pieces, each made when it is asked for."""
+
+    length: int
+    pieces: Iterator[bytes]
+
+
+def encoded_list(resource: Resource, page: Page) -> EncodedList:
     """Return the LIST body in the storage version, joined from the items' stored bytes without parsing any.
 
-    It ends as an answer does: adding the newline later would copy all of it once more.
+    It ends as an answer does, with a newline.
     """
-    head = orjson.dumps({"kind": resource.kind_of_list, "apiVersion": resource.api_version()})
+    head = orjson.dumps({"kind": resource.kind_of_list, "apiVersion": resource.api_version()})[:-1]
+    first = b"".join((head, b',"metadata":', orjson.dumps(list_metadata(page)), b',"items":['))
     prefix = orjson.dumps({"apiVersion": resource.api_version(), "kind": resource.kind})[:-1] + b","
-    items = b",".join(b"{" + record.data.removeprefix(prefix) for record in page.records)
-    return b"".join((head[:-1], b',"metadata":', orjson.dumps(list_metadata(page)), b',"items":[', items, b"]}\n"))
+    items = [record.data for record in page.records]
+    # An item of a list does not say what it is, as every stored object does first of all (`writing.ordered`).
+    repeated = len(prefix) - 1
+    length = len(first) + sum(map(len, items)) + max(len(items) - 1, 0) + len(_LAST)
+    return EncodedList(length - repeated * len(items), _pieces(first, items, repeated))
+
+
+_LAST = b"]}\n"
+
+
+def _pieces(first: bytes, items: list[bytes], repeated: int) -> Iterator[bytes]:
+    """Yield `first`, the items without their repeated beginnings, and the end, in pieces of about PIECE_BYTES."""
+    parts: list[bytes | memoryview] = [first]
+    size = len(first)
+    opening = b"{"
+    for item in items:
+        parts += (opening, memoryview(item)[repeated + 1 :])
+        opening = b",{"
+        size += len(item)
+        if size >= PIECE_BYTES:
+            yield b"".join(parts)
+            parts, size = [], 0
+    parts.append(_LAST)
+    yield b"".join(parts)

