@@ -13,6 +13,7 @@ import click
 
 from localset.apis.pods import is_running_and_ready
 from localset.apis.statefulsets import pod_name, start_ordinal
+from localset.apis.views import host_address_of
 from localset.cli.board import Board
 from localset.cli.context import Context
 from localset.cli.durations import DURATION
@@ -196,7 +197,7 @@ def wait_until_renewed(board: Board, this: Meant, pod: str, uid: str, deadline: 
     while True:
         found = board.find_pod(this.namespace, pod)
         if found is not None and found["metadata"]["uid"] != uid and is_running_and_ready(found):
-            put(f"pod/{pod} is ready, {(found.get('status') or {}).get('podIP', '')}")
+            put(f"pod/{pod} is ready, {host_address_of(found)}")
             return
         if not board.wait(deadline - time.monotonic()):
             _fail_late(board, this, [pod])
@@ -234,7 +235,7 @@ def _wait_until_rolled(context: Context, this: Meant, partition: int, deadline: 
                 waiting.append(name)
             elif is_seen and name not in shown:
                 shown.add(name)
-                put(f"pod/{name} is ready, {(pod.get('status') or {}).get('podIP', '')}")
+                put(f"pod/{name} is ready, {host_address_of(pod)}")
         if is_seen and not waiting:
             return 0
         if not board.wait(deadline - time.monotonic()):

@@ -8,12 +8,12 @@ import click
 from localset.apis.pods import is_ready
 from localset.apis.resources import BY_NAME
 from localset.apis.statefulsets import parent_and_ordinal, replicas_of
+from localset.apis.views import HOST_ADDRESS, host_address_of
 from localset.cli.context import Context
 from localset.cli.output import print_rows, put
 from localset.cli.pods import PODS, selector_text
 from localset.cli.sets import Meant, meant
 
-HOST_ADDRESS = "localset.dev/host-address"
 # Names of images, without registry and tag, to (usual port, command).
 _ZOOKEEPER = (2181, "zkCli.sh -server {address}:{port}")
 _CLIENTS: dict[str, tuple[int, str]] = {
@@ -69,8 +69,7 @@ def _pods(context: Context, this: Meant) -> list[dict[str, Any]]:
 
 def _address(pod: dict[str, Any]) -> str:
     """Return where this machine reaches the Pod."""
-    on_host = (pod["metadata"].get("annotations") or {}).get(HOST_ADDRESS)
-    return str(on_host or (pod.get("status") or {}).get("podIP") or "-")
+    return host_address_of(pod) or "-"
 
 
 def _mark(pod: dict[str, Any]) -> str:

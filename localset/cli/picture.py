@@ -8,6 +8,7 @@ from typing import Any
 
 from localset.apis.pods import is_ready
 from localset.apis.statefulsets import replicas_of
+from localset.apis.views import host_address_of
 from localset.cli.ages import age_of
 from localset.cli.output import clean
 from localset.cli.reasons import ordinals, reason_of
@@ -88,7 +89,7 @@ def _row(name: str, pod: _Object | None, reason: str, newest: str) -> list[str]:
     name, reason = clean(name), clean(reason).replace("\n", " ")
     if pod is None:
         return ["○", name, "-", "-", "-", "-", "-", reason]
-    metadata, state = pod["metadata"], pod.get("status") or {}
+    metadata = pod["metadata"]
     revision = (metadata.get("labels") or {}).get("controller-revision-hash", "")
     is_old = bool(newest and revision and revision != newest)
     statuses = _statuses(pod)
@@ -97,7 +98,7 @@ def _row(name: str, pod: _Object | None, reason: str, newest: str) -> list[str]:
         "●" if is_ready(pod) else "◐",
         name,
         ready,
-        clean(state.get("podIP") or "-"),
+        clean(host_address_of(pod) or "-"),
         (clean(revision.rpartition("-")[2])[-6:] or "-") + (" ↑" if is_old else ""),
         str(sum(s.get("restartCount", 0) for s in statuses)),
         age_of(metadata.get("creationTimestamp", "")),

@@ -4,6 +4,7 @@ import time
 
 from localset.apis.pods import is_running_and_ready
 from localset.apis.statefulsets import replicas_of
+from localset.apis.views import host_address_of
 from localset.cli.board import Board
 from localset.cli.context import Context
 from localset.cli.output import put_painted, say
@@ -40,7 +41,7 @@ def _show(board: Board, wanted: tuple[str, list[str]], shown: dict[str, str], st
             continue
         rows = ordinals(statefulset, board.pods, board.events)
         for pod_name, pod, reason in rows:
-            text = f"Ready  {(pod.get('status') or {}).get('podIP', '')}" if pod and not reason else reason
+            text = f"Ready  {host_address_of(pod)}" if pod and not reason else reason
             if shown.get(pod_name) != text:
                 shown[pod_name] = text
                 elapsed = f"{time.monotonic() - started:5.1f}s"

@@ -13,6 +13,7 @@ from datetime import timedelta
 
 import click
 
+from localset.apis.views import host_address_of
 from localset.base.clock import SystemClock, parse_rfc3339
 from localset.cli.board import Board
 from localset.cli.context import Context
@@ -103,7 +104,7 @@ def _tell_until_interrupted(board: Board) -> None:
             namespace = statefulset["metadata"]["namespace"]
             own = [pod for pod in board.pods if pod["metadata"]["namespace"] == namespace]
             for name, pod, reason in ordinals(statefulset, own, board.events):
-                address = (pod.get("status") or {}).get("podIP", "") if pod else ""
+                address = host_address_of(pod) if pod else ""
                 now[f"{namespace}/{name}"] = reason or f"ready {address}".rstrip()
         for place, text in now.items():
             if shown.get(place) != text:

@@ -9,6 +9,7 @@ absence. One Zone is one view (design 3.6): PODS shows podIP and clusterIP, HOST
 from enum import StrEnum
 from typing import NamedTuple
 
+from localset.apis.views import HOST_ADDRESS
 from localset.dns.records import (
     POSITIVE_TTL_SECONDS,
     SCHEMA_TTL_SECONDS,
@@ -32,7 +33,6 @@ from localset.dns.records import (
 )
 from localset.machinery.metadata import Object, annotations_of, name_of
 
-HOST_ADDRESS_ANNOTATION = "localset.dev/host-address"
 LOOPBACK_REVERSE = "127.in-addr.arpa"
 MAXIMUM_ALIASES = 8
 
@@ -204,7 +204,7 @@ class Zone:
         service_name = f"{name.lower()}.{namespace.lower()}.svc{self._suffix}"
         made = ServiceRecords({}, {}, frozenset())
         if service is not None and is_usable_name(service_name):
-            host = annotations_of(service).get(HOST_ADDRESS_ANNOTATION) if self.view is View.HOST else None
+            host = annotations_of(service).get(HOST_ADDRESS) if self.view is View.HOST else None
             endpoints = self._endpoints.get(key)
             made = service_records(service_name, service, endpoints, host, self._shown_address)
         old = self._made.get(key, ServiceRecords({}, {}, frozenset()))
@@ -253,7 +253,7 @@ class Zone:
         """Take in a new or changed Pod: its `a-b-c-d.<ns>.pod` name and, for the host, the address it is reached at."""
         key = object_id(pod)
         address = pod_address(pod)
-        host = annotations_of(pod).get(HOST_ADDRESS_ANNOTATION) if self.view is View.HOST else None
+        host = annotations_of(pod).get(HOST_ADDRESS) if self.view is View.HOST else None
         changed = self._put_host_address(key, host)
         shown = normalised_address(host) if host else address
         entry = None

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from localset.apis.views import HOST_ADDRESS
 from localset.base.clock import parse_rfc3339, rfc3339
 from localset.base.frozen import replace
 from localset.base.tasks import Signal, Tasks
@@ -57,7 +58,6 @@ from localset.machinery.metadata import (
 
 log = logging.getLogger(__name__)
 
-HOST_ADDRESS = "localset.dev/host-address"
 _RETRY_FIRST_SECONDS = 0.5
 _RETRY_LAST_SECONDS = 30.0
 _CONFLICT_RETRIES = 8

@@ -1,13 +1,15 @@
 """The tables that the server renders, as `kubectl get` prints them. Imports nothing that a quick command does not need.
 
-Column names in capitals, wide columns only when asked for, namespace in front, labels behind. What could move a
-terminal's cursor is shown as text.
+Column names in capitals, wide columns only when asked for, namespace in front, labels behind. One wide column is ours:
+where the host reaches a Pod or Service that has an address of its own inside. What could move a terminal's cursor is
+shown as text.
 """
 
 from typing import Any, NamedTuple
 
 from localset.machinery.tabwriter import table_lines
 
+_HOST_ADDRESS = "localset.dev/host-address"
 _UNSAFE = {"\x1b": "^[", "\r": "\\r"}
 
 
@@ -28,7 +30,7 @@ class TablePrinter:
         self._options, self._prefix, self._has_namespace = options, prefix, has_namespace
         self._columns: list[dict[str, Any]] = []
         self._widths: list[int] = []
-        self._header: list[str] = []
+        self._has_host_addresses: bool | None = None
 
     def lines(self, tables: list[dict[str, Any]], mark: str = "") -> list[str]:
         """Return the lines of all rows of `tables`; a header first where the columns are new. `mark` (`ADDED`) is
@@ -40,6 +42,7 @@ class TablePrinter:
             columns = table.get("columnDefinitions") or self._columns
             if columns != self._columns:
                 self._columns = columns
+                self._has_host_addresses = self._options.is_wide and any(map(_has_another_address, table["rows"]))
                 if self._options.has_headers:
                     rows.append([*(["EVENT"] if mark else []), *self._head()])
             rows += [[*([mark] if mark else []), *self._row(row)] for row in table["rows"]]
@@ -52,6 +55,7 @@ class TablePrinter:
     def _head(self) -> list[str]:
         head = ["NAMESPACE"] if self._has_namespace else []
         head += [self._columns[i]["name"].upper() for i in self._shown()]
+        head += ["HOST-ADDRESS"] if self._has_host_addresses else []
         head += [key.rpartition("/")[2].upper() for key in self._options.label_columns]
         return [*head, "LABELS"] if self._options.has_labels else head
 
@@ -62,11 +66,20 @@ class TablePrinter:
             cells[0] = self._prefix + cells[0]
         if self._has_namespace:
             cells.insert(0, _text(metadata.get("namespace", "")))
+        if self._has_host_addresses:
+            cells.append(_text((metadata.get("annotations") or {}).get(_HOST_ADDRESS) or "<none>"))
         labels = metadata.get("labels") or {}
         cells += [_text(labels.get(key, "")) for key in self._options.label_columns]
         if self._options.has_labels:
             cells.append(_text(",".join(f"{k}={v}" for k, v in sorted(labels.items())) or "<none>"))
         return cells
+
+
+def _has_another_address(row: dict[str, Any]) -> bool:
+    """Tell whether the host reaches an object elsewhere than its own cells say."""
+    metadata = (row.get("object") or {}).get("metadata") or {}
+    address = (metadata.get("annotations") or {}).get(_HOST_ADDRESS)
+    return bool(address) and address not in row["cells"]
 
 
 def _text(cell: Any) -> str:

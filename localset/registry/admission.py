@@ -6,6 +6,7 @@ writes it, and never waits: a check and the store's taking of the write happen i
 
 from typing import Any
 
+from localset.apis.views import HOST_ADDRESS
 from localset.machinery.errors import Cause, StatusError, duplicate, forbidden, invalid, not_found
 from localset.machinery.metadata import Object, annotations_of, name_of, namespace_of
 from localset.machinery.quantity import parse_quantity
@@ -18,7 +19,6 @@ PROTECTION = {
     "persistentvolumeclaims": "kubernetes.io/pvc-protection",
     "persistentvolumes": "kubernetes.io/pv-protection",
 }
-HOST_ADDRESS = "localset.dev/host-address"
 DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 BETA_CLASS = "volume.beta.kubernetes.io/storage-class"
 NAME_LABEL = "kubernetes.io/metadata.name"

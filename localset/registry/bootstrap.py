@@ -6,11 +6,11 @@ changed it, is left alone. ServiceAccounts are the namespace controller's.
 
 from collections.abc import Callable
 
+from localset.apis.views import HOST_ADDRESS
 from localset.client.client import Client
 from localset.machinery.errors import StatusError
 from localset.machinery.metadata import Object, copy_of
 
-HOST_ADDRESS = "localset.dev/host-address"
 PROVISIONER = "localset.dev/directory"
 NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 

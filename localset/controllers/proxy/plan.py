@@ -8,9 +8,9 @@ Service's clusterIP. Source of what a Service leads to: kube-proxy, pkg/proxy/ip
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from localset.apis.views import HOST_ADDRESS
 from localset.machinery.metadata import Object, annotations_of, is_being_deleted, key_of, name_of, namespace_of
 
-HOST_ADDRESS = "localset.dev/host-address"
 API_SERVICE = ("default", "kubernetes")
 _FORWARDED = {"TCP", "UDP"}
 
