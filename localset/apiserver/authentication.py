@@ -5,9 +5,9 @@ in `request[IDENTITY]`. Wrong credentials are 401, whatever they are for; none a
 here decides what somebody may do: that is `authorization`.
 """
 
+import asyncio
 import hashlib
 import socket
-import ssl
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -83,20 +83,21 @@ def unauthorized() -> StatusError:
     return StatusError(401, "Unauthorized", "Unauthorized")
 
 
-def is_local_socket(request: web.Request) -> bool:
-    """Tell whether the request came over a Unix socket, whose peer the listener has checked."""
-    transport = request.transport
-    peer = transport.get_extra_info("socket") if transport is not None else None
+def is_local_socket(transport: asyncio.Transport) -> bool:
+    """Tell whether a connection came over a Unix socket, whose peer the listener has checked."""
+    peer = transport.get_extra_info("socket")
     return peer is not None and peer.family == getattr(socket, "AF_UNIX", None)
 
 
 def authenticate(request: web.Request) -> Identity:
     """Return who asks; 401 for credentials that are wrong. A certificate goes before a token, as upstream."""
-    if is_local_socket(request):
-        return OWNER
-    found = _certificate_identity(request)
-    if found is not None:
-        return found
+    transport = request.transport
+    if transport is not None:
+        if transport not in _known:
+            _known[transport] = _connection_identity(transport)
+        found = _known[transport]
+        if found is not None:
+            return found
     headers = request.headers.getall("Authorization", [])
     if not headers:
         return NOBODY
@@ -112,19 +113,18 @@ def authenticate(request: web.Request) -> Identity:
     return identity
 
 
-def _certificate_identity(request: web.Request) -> Identity | None:
-    """Return whom the connection's certificate names; the TLS handshake has verified it against our authority."""
-    transport = request.transport
-    connection: Any = transport.get_extra_info("ssl_object") if transport is not None else None
-    if connection is None:
-        return None
-    if connection not in _known:
-        _known[connection] = _peer_identity(connection)
-    return _known[connection]
-
-
-_known: "WeakKeyDictionary[ssl.SSLObject, Identity | None]" = WeakKeyDictionary()
+_known: "WeakKeyDictionary[asyncio.Transport, Identity | None]" = WeakKeyDictionary()
 """Whose connection it is, told once: reading a certificate costs as much as all else that the guard does."""
+
+
+def _connection_identity(transport: asyncio.Transport) -> Identity | None:
+    """Return whose connection it is: the owner's, or his whom the certificate names. The TLS handshake has verified it
+    against our authority.
+    """
+    if is_local_socket(transport):
+        return OWNER
+    connection: Any = transport.get_extra_info("ssl_object")
+    return _peer_identity(connection) if connection is not None else None
 
 
 def _peer_identity(connection: Any) -> Identity | None:

@@ -5,11 +5,13 @@ Runs before routing on every request and every listener (reliability.md M10, B1â
 exception, and nobody reaches more than health and version.
 """
 
+import asyncio
 import logging
 import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
 
 from aiohttp import web
 
@@ -50,10 +52,26 @@ def is_allowed_host(request: web.Request) -> bool:
     hosts = request.headers.getall("Host", [])
     if len(hosts) != 1 or not request.raw_path.startswith("/"):
         return False
-    name, port = _split_host(hosts[0])
-    if is_local_socket(request):
+    transport = request.transport
+    if transport is None:
+        return False
+    if _accepted.get(transport) == hosts[0]:
+        return True
+    if not _is_name_of_ours(request, transport, hosts[0]):
+        return False
+    _accepted[transport] = hosts[0]
+    return True
+
+
+_accepted: "WeakKeyDictionary[asyncio.Transport, str]" = WeakKeyDictionary()
+"""The Host under which a connection was answered: clients do not change it, and it need not be judged each time."""
+
+
+def _is_name_of_ours(request: web.Request, transport: asyncio.Transport, host: str) -> bool:
+    name, port = _split_host(host)
+    if is_local_socket(transport):
         return name in LOCAL_NAMES and (not port or port.isdecimal())
-    address: Any = request.transport.get_extra_info("sockname") if request.transport is not None else None
+    address: Any = transport.get_extra_info("sockname")
     if not address:
         return False
     if address[0] in {"127.0.0.1", "::1"}:
@@ -62,7 +80,7 @@ def is_allowed_host(request: web.Request) -> bool:
         forwarded = request.app.get(FORWARDED_ADDRESS, "")
         names = frozenset({address[0], *POD_NAMES, *([forwarded] if forwarded else [])})
     is_https = bool(forwarded) or address[1] == HTTPS_PORT
-    return name in names and (port == str(address[1]) or (is_https and (hosts[0] == name or port == str(HTTPS_PORT))))
+    return name in names and (port == str(address[1]) or (is_https and (host == name or port == str(HTTPS_PORT))))
 
 
 def is_foreign_origin(request: web.Request) -> bool:

@@ -16,6 +16,8 @@ from localset.base.frozen import frozen, replace
 
 _BEFORE_TAIL = 8  # "", api, v1, namespaces, N, pods, NAME, proxy
 _NAMESPACE_SUBRESOURCES = frozenset({"status", "finalize"})
+_MOST_REMEMBERED, _LONGEST_REMEMBERED = 512, 256
+"""So many paths, of so many bytes at most, are remembered with what they name: clients ask for the same ones again."""
 
 SUBRESOURCE_METHODS: dict[str, frozenset[str]] = {
     "status": frozenset({"GET", "PUT", "PATCH"}),
@@ -81,6 +83,8 @@ class RouteTable:
         self.served = served
         self.virtual = {(r.group, version, r.plural): r for r in virtual for version in r.versions}
         self._virtual_versions: dict[str, list[str]] = {}
+        self._matches: dict[str, Match] = {}
+        served.add_listener(self._matches.clear)
         for group, version, _ in self.virtual:
             known = self._virtual_versions.setdefault(group, [])
             known += [] if version in known else [version]
@@ -97,6 +101,14 @@ class RouteTable:
 
     def match(self, raw_path: str) -> Match | None:
         """Return what `raw_path` (still percent-encoded) names, or None when no served resource does."""
+        found = self._matches.get(raw_path)
+        if found is None and (found := self._match(raw_path)) is not None and len(raw_path) <= _LONGEST_REMEMBERED:
+            if len(self._matches) >= _MOST_REMEMBERED:
+                self._matches.clear()
+            self._matches[raw_path] = found
+        return found
+
+    def _match(self, raw_path: str) -> Match | None:
         segments = raw_path.split("/", _BEFORE_TAIL)
         if len(segments) > _BEFORE_TAIL and segments[_BEFORE_TAIL - 1] == "proxy":
             match = self.match("/".join(segments[:_BEFORE_TAIL]))
