@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import errno
+import os
 import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -23,12 +24,12 @@ Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @asynccontextmanager
-async def holding(directory: Path) -> AsyncIterator[HolderClient]:
+async def holding(directory: Path, subnet: str = "") -> AsyncIterator[HolderClient]:
     runtime = KeeperRuntime(directory, SystemClock())
     await runtime.start()
     client = HolderClient(directory, SystemClock())
     try:
-        await runtime.network("")
+        await runtime.network(subnet)
         client.start()
         yield client
     finally:
@@ -154,6 +155,87 @@ async def test_datagrams_come_back_to_who_sent_them(tmp_path: Path) -> None:
         for sender in senders:
             sender.close()
         transport.close()
+
+
+async def test_datagrams_leave_a_target_that_is_one_no_more(tmp_path: Path) -> None:
+    loop = asyncio.get_running_loop()
+    async with holding(tmp_path) as client, asyncio.timeout(10):
+        port = free_port()
+        kinds = socket.AF_INET, socket.SOCK_DGRAM
+        with socket.socket(*kinds) as old, socket.socket(*kinds) as new, socket.socket(*kinds) as sender:
+            for one in (old, new):
+                one.setblocking(False)
+                one.bind(("127.0.0.1", 0))
+            sender.connect((ADDRESS, port))
+            await forward(client, row(port, old.getsockname(), protocol="udp"))
+            sender.send(b"first")
+            assert await loop.sock_recv(old, 100) == b"first"
+            await forward(client, row(port, new.getsockname(), protocol="udp"))
+            sender.send(b"second")
+            assert await loop.sock_recv(new, 100) == b"second"
+
+
+async def test_a_slow_reader_holds_the_sender_and_a_reset_reaches_it(tmp_path: Path) -> None:
+    loop = asyncio.get_running_loop()
+    async with holding(tmp_path) as client, asyncio.timeout(20):
+        port = free_port()
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            server.setblocking(False)
+            await forward(client, row(port, server.getsockname()))
+            sender = socket.create_connection((ADDRESS, port))
+            receiver, _ = await loop.sock_accept(server)
+        with sender, receiver:
+            sender.setblocking(False)
+            before = await memory(client)
+            sent = await send_until_held(sender)
+            assert await memory(client) < before + (4 << 20)
+            received = 0
+            while received < sent:
+                received += len(await loop.sock_recv(receiver, 1 << 20))
+            receiver.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            receiver.close()
+            with pytest.raises(ConnectionResetError):
+                await loop.sock_recv(sender, 1)
+
+
+async def send_until_held(sender: socket.socket) -> int:
+    """Send until nothing more goes for a tenth of a second, and return how many bytes went."""
+    loop, block, sent = asyncio.get_running_loop(), bytes(1 << 20), 0
+    while True:
+        writable = asyncio.Event()
+        loop.add_writer(sender, writable.set)
+        try:
+            await asyncio.wait_for(writable.wait(), 0.1)
+        except TimeoutError:
+            return sent
+        finally:
+            loop.remove_writer(sender)
+        sent += sender.send(block)
+
+
+async def memory(client: HolderClient) -> int:
+    """Return the holder's anonymous memory in bytes."""
+    hello, _ = await client.request({"do": "hello"})
+    return anonymous_bytes(hello["pid"])
+
+
+def anonymous_bytes(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("RssAnon:"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user may lack the namespaces")
+async def test_an_address_without_targets_refuses_at_once_in_the_pods_network(tmp_path: Path) -> None:
+    loop = asyncio.get_running_loop()
+    async with holding(tmp_path, "10.79.0.0/16") as client, served(naming(b"a")) as target, asyncio.timeout(2):
+        place = {"side": "pods", "protocol": "tcp", "address": "10.79.8.5", "port": 80}
+        await forward(client, {**place, "targets": [target]})
+        with await client.make_socket("tcp") as one:
+            await loop.sock_connect(one, ("10.79.8.5", 80))
+            assert await loop.sock_recv(one, 10) == b"a"
+        await forward(client, {**place, "targets": []})
+        with await client.make_socket("tcp") as one, pytest.raises(ConnectionRefusedError):
+            await loop.sock_connect(one, ("10.79.8.5", 80))
 
 
 async def test_a_taken_port_is_told_and_taken_when_it_is_free(tmp_path: Path) -> None:

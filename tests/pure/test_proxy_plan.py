@@ -59,8 +59,11 @@ def test_a_service_leads_to_its_ready_pods_by_the_name_of_its_port() -> None:
 
 def test_nothing_leads_where_nobody_is() -> None:
     web = service("web", "10.1.8.2", "127.64.8.2", {"port": 80})
-    assert table_of([web], [], [], has_pod_network=True) == []
-    assert table_of([web], [endpoints("web", [], ["10.1.0.11"], {"port": 80})], [], has_pod_network=True) == []
+    nobody = {("pods", "tcp", "10.1.8.2", 80): ()}  # refused inside, where an address that nobody has is waited for
+    assert places(table_of([web], [], [], has_pod_network=True)) == nobody
+    late = endpoints("web", [], ["10.1.0.11"], {"port": 80})
+    assert places(table_of([web], [late], [], has_pod_network=True)) == nobody
+    assert table_of([web], [late], [], has_pod_network=False) == []
     over = pod("job", "127.64.0.12", "10.1.0.12", 80, phase="Succeeded")
     on_host = pod("agent", "127.64.0.13", "127.64.0.13", 80)
     assert table_of([], [], [over, on_host], has_pod_network=True) == []

@@ -122,7 +122,7 @@ def _selected_rows(pods: Iterable[Object], endpoints: Iterable[Object]) -> list[
 def _service_rows(service: Object, endpoints: Object | None, *, has_pod_network: bool) -> list[Row]:
     spec = service.get("spec") or {}
     cluster_ip = spec.get("clusterIP") or "None"
-    if cluster_ip == "None" or spec.get("type") == "ExternalName" or endpoints is None or is_being_deleted(service):
+    if cluster_ip == "None" or spec.get("type") == "ExternalName" or is_being_deleted(service):
         return []
     is_api = (namespace_of(service), name_of(service)) == API_SERVICE
     if is_api and not has_pod_network:
@@ -133,19 +133,21 @@ def _service_rows(service: Object, endpoints: Object | None, *, has_pod_network:
     for port in spec.get("ports") or []:
         protocol = port.get("protocol") or "TCP"
         targets = _targets(endpoints, port.get("name") or "", protocol)
-        if protocol not in _FORWARDED or not targets:
+        if protocol not in _FORWARDED:
             continue
         sticks = spec.get("sessionAffinity") == "ClientIP"
         row = Row("pods", protocol.lower(), cluster_ip, int(port["port"]), targets, sticks=sticks, owner=owner)
         if has_pod_network:
-            rows.append(row)
-        if outer and not is_api:
+            rows.append(row)  # without targets too: who has the address can refuse at once, else ARP waits for 3 s
+        if outer and targets and not is_api:
             rows.append(row._replace(side="host", address=outer))
     return rows
 
 
-def _targets(endpoints: Object, name: str, protocol: str) -> tuple[tuple[str, int], ...]:
+def _targets(endpoints: Object | None, name: str, protocol: str) -> tuple[tuple[str, int], ...]:
     """Return the Ready addresses behind a Service's port."""
+    if endpoints is None:
+        return ()
     return tuple(
         (str(address["ip"]), int(port["port"]))
         for subset in endpoints.get("subsets") or []
