@@ -255,8 +255,13 @@ def updated(owners: Owners, shape_of: ShapeOf, old: Object, new: Object, writer:
         return result
     manager = writer.manager(UPDATE)
     before = result.get(manager)
-    fields = gained if before is None else fieldsets.union(gained, before.fields)
-    result[manager] = Entry(writer.api_version, writer.time, fields)
+    if before is None:
+        result[manager] = Entry(writer.api_version, writer.time, gained)
+    elif fieldsets.difference(gained, before.fields):
+        result[manager] = Entry(writer.api_version, writer.time, fieldsets.union(gained, before.fields))
+    else:  # other values of what it owns already: only the time is new
+        listed = {**before.listed, "time": writer.time} if before.listed is not None else None
+        result[manager] = replace(before, time=writer.time, listed=listed)
     return capped(result)
 
 
