@@ -104,6 +104,23 @@ async def test_answers_are_one_line_unless_eyes_ask(house: House) -> None:
             assert ("\n  " in await response.text()) is is_pretty
 
 
+async def test_a_long_list_comes_in_pieces_that_are_what_gzip_holds(house: House) -> None:
+    for name in "abcd":
+        await house.call("POST", CONFIG_MAPS, config_map(name, a=name * 150_000))
+    bodies = []
+    for encoding in ("identity", "gzip"):
+        async with house.session.get(CONFIG_MAPS, headers={"Accept-Encoding": encoding}) as response:
+            assert response.headers["Audit-Id"]
+            assert response.headers["Content-Type"] == "application/json"
+            assert response.headers.get("Content-Encoding", "identity") == encoding
+            bodies.append(await response.read())
+            if encoding == "identity":
+                assert int(response.headers["Content-Length"]) == len(bodies[0])
+    assert bodies[0] == bodies[1]
+    items = {item["metadata"]["name"]: item.get("data", {}) for item in json.loads(bodies[0])["items"]}
+    assert all(items[name] == {"a": name * 150_000} for name in "abcd")
+
+
 async def test_a_list_is_a_table_when_asked_and_errors_never_are(house: House) -> None:
     await house.call("POST", CONFIG_MAPS, config_map("m", a="1"))
     status, table = await house.call("GET", CONFIG_MAPS, headers={"Accept": TABLE})
