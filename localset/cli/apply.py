@@ -106,7 +106,14 @@ def _read(context: Context, given: Given, verb: str) -> list[Manifest]:
         raise CommandError("-k is not done here", hint=f"`localset kubectl {verb} -k DIR` does it with your kubectl")
     if not given["filename"]:
         fail("must specify one of -f and -k", hint="-f takes files, directories, or - for standard input")
-    return read_manifests(context, given["filename"], given["namespace"], recursive=given["recursive"], verb=verb)
+    return read_manifests(
+        context,
+        given["filename"],
+        given["namespace"],
+        recursive=given["recursive"],
+        verb=verb,
+        may_define=given["dry-run"] != "server",
+    )
 
 
 def _run(context: Context, given: Given, sets: list[tuple[str, str]], *, is_apply: bool) -> int:
@@ -135,6 +142,7 @@ class _Run:
     ) -> None:
         self._context, self._api, self._given, self._writer = context, context.api, given, writer
         self._manifests, self._is_apply = manifests, is_apply
+        self._defined = {m.name for m in manifests if m.kind.resource.kind == "CustomResourceDefinition"}
 
     def run(self) -> int:
         for manifest in self._manifests:
@@ -147,6 +155,7 @@ class _Run:
                 say("hint: nothing was changed; every object of the files must be acceptable")
         for manifest in self._manifests if not errors else []:
             try:
+                self._await_kind(manifest)
                 self._perform(manifest, is_trial=False)
             except (StatusError, CommandError) as error:
                 errors.append(self._told(manifest, error))
@@ -155,6 +164,16 @@ class _Run:
 
             return tell_refusals(self._context, errors)
         return 0
+
+    def _await_kind(self, manifest: Manifest) -> None:
+        """Wait for the definition of a kind that the same files have just made."""
+        resource = manifest.kind.resource
+        if self._writer.is_client_run or resource.name not in self._defined:
+            return
+        from localset.cli.definitions import wait_until_served
+
+        wait_until_served(self._context, resource, manifest.kind.version)
+        self._defined.discard(resource.name)
 
     def _tried(self) -> list[Any]:
         """Return what would be refused. Objects of a namespace that an earlier document makes are checked here."""

@@ -44,22 +44,20 @@ _DAEMON = "DaemonSet-managed Pods"
 @click.pass_obj
 def drain(context: Context, /, names: tuple[str, ...], **options: Any) -> int:
     """Move every Pod off a Node: `drain NODE`; Pods of a set come back when it is uncordoned."""
+    trial = {"client": " (dry run)", "server": " (server dry run)"}.get(options["dry_run"], "")
     for node in nodes_meant(context, names, options["selector"], "drain"):
         name = node["metadata"]["name"]
-        if options["dry_run"] == "none":
-            set_unschedulable(context, node, is_wanted=True)
-        else:
-            put(f"node/{name} cordoned ({options['dry_run']} dry run)")
+        set_unschedulable(context, node, is_wanted=True, dry_run=options["dry_run"])
         pods, warning = _pods_to_move(context, name, options)
         if warning:
             say(f"Warning: {warning}")
-        if options["dry_run"] == "none":
+        if not trial:
             _Drain(context, name, options).run(pods)
         else:
             for pod in pods:
                 place = f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
-                put(f"evicting pod {place} ({options['dry_run']} dry run)")
-        put(f"node/{name} drained" + ("" if options["dry_run"] == "none" else f" ({options['dry_run']} dry run)"))
+                put(f"evicting pod {place}{trial}")
+        put(f"node/{name} drained{trial}")
     return 0
 
 

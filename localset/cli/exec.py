@@ -18,11 +18,16 @@ from localset.cli.terminal import has_terminal
 @click.option("-q", "--quiet", is_flag=True, help="Only what the command prints.")
 @click.option("-n", "--namespace", default="default", help="Namespace.")
 @click.option("--pod-running-timeout", hidden=True, expose_value=False)
-@click.argument("pod")
+@click.option("-f", "--filename", default="", help="File of the Pod, or of the set or Service that selects it.")
+@click.argument("pod", default="")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @click.pass_obj
 def exec_(context: Context, /, pod: str, command: tuple[str, ...], **options: Any) -> int:
     """Run a command inside a container: `exec zk-0 -- zkOk.sh`, `exec -it zk/0 -- sh`."""
+    if options["filename"]:
+        pod, command = _named_in(context, options), ((pod, *command) if pod else ())
+    elif not pod:
+        fail("pod, type/name or --filename must be specified", hint="localset exec POD -- COMMAND")
     words, more = _split(command)
     options = {**options, **more}
     if not words:
@@ -34,6 +39,17 @@ def exec_(context: Context, /, pod: str, command: tuple[str, ...], **options: An
         context, found, "exec", container, command=tuple(words), has_stdin=has_stdin, has_tty=has_tty
     )  # fmt: skip
     return exit_code(carry(session, has_stdin=has_stdin, has_tty=has_tty))
+
+
+def _named_in(context: Context, options: dict[str, Any]) -> str:
+    """Return what the only object of a file is called, as `kind/name`; its namespace becomes that of `options`."""
+    from localset.cli.manifests import read_manifests
+
+    manifests = read_manifests(context, [options["filename"]], "", verb="exec")
+    if len(manifests) > 1:
+        fail("cannot exec into multiple objects at a time")
+    options["namespace"] = manifests[0].namespace or options["namespace"]
+    return f"{manifests[0].kind.resource.plural}/{manifests[0].name}"
 
 
 _FLAGS = {

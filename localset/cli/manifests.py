@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 3 * 1024 * 1024
 _SUFFIXES = {".yaml", ".yml", ".json"}
+_DEFINITION = "CustomResourceDefinition"
 _UNVALIDATED = "if you choose to ignore these errors, turn validation off with --validate=false"
 
 
@@ -36,17 +37,30 @@ class Manifest(NamedTuple):
 
 
 def read_manifests(
-    context: "Context", paths: list[str], namespace: str, *, recursive: bool = False, verb: str = "apply"
+    context: "Context",
+    paths: list[str],
+    namespace: str,
+    *,
+    recursive: bool = False,
+    verb: str = "apply",
+    may_define: bool = False,
 ) -> list[Manifest]:
     """Return the objects of all files in order; CommandError at the first that is not acceptable.
 
-    `namespace` is what `-n` said, empty for nothing: objects that name another are refused then.
+    `namespace` is what `-n` said, empty for nothing: objects that name another are refused then. With `may_define` the
+    files may hold objects of kinds that they define themselves; the definitions come first then.
     """
     kinds = Kinds(context)
+    read = [(name, found) for name, data in _contents(paths, recursive=recursive) for found in _documents(name, data)]
+    if may_define and any(isinstance(d, dict) and d.get("kind") == _DEFINITION for _, (d, _, _) in read):
+        from localset.cli.definitions import kinds_of
+
+        kinds.made = kinds_of([document for _, (document, _, _) in read])
     manifests: list[Manifest] = []
-    for name, data in _contents(paths, recursive=recursive):
-        for document, duplicates, place in _documents(name, data):
-            manifests.append(_manifest(document, duplicates, (name, place), kinds, (namespace, context.namespace)))
+    for name, (document, duplicates, place) in read:
+        manifests.append(_manifest(document, duplicates, (name, place), kinds, (namespace, context.namespace)))
+    if any(manifest.kind.resource in kinds.made for manifest in manifests):
+        manifests.sort(key=lambda manifest: manifest.kind.resource.kind != _DEFINITION)
     if not manifests:
         fail(f"no objects passed to {verb}", hint="the files hold no documents")
     return manifests

@@ -10,16 +10,19 @@ from typing import Any
 import click
 
 from localset.apis.pods import is_terminal as is_over
+from localset.apis.resources import BY_NAME
 from localset.cli.attach import attach_to
 from localset.cli.context import Context, say_warnings
 from localset.cli.durations import DURATION
 from localset.cli.output import CommandError, fail, put, say, to_json, to_yaml
 from localset.cli.pods import PODS, hint_of
+from localset.cli.runobjects import overridden, pod_of, service_of
 from localset.cli.sessions import code_in
 from localset.cli.transport import path_of
 from localset.machinery.errors import StatusError
 
 _Pod = dict[str, Any]
+_SERVICES = BY_NAME["services"]
 
 
 @click.command()
@@ -36,6 +39,9 @@ _Pod = dict[str, Any]
 @click.option("-l", "--labels", default="", help="KEY=VALUE,…; default: run=NAME.")
 @click.option("--annotations", multiple=True, help="KEY=VALUE; may be given more than once.")
 @click.option("--port", type=int, default=None, help="The port that the container opens.")
+@click.option("--expose", "is_exposed", is_flag=True, help="A Service too, for --port.")
+@click.option("--overrides", default="", help="JSON or YAML that changes the Pod before it is sent.")
+@click.option("--override-type", default="merge", help="How --overrides is meant: merge, strategic or json.")
 @click.option("--image-pull-policy", type=click.Choice(["Always", "IfNotPresent", "Never"]), default=None)
 @click.option("--leave-stdin-open", is_flag=True, help="A detached client does not end its standard input.")
 @click.option("--dry-run", type=click.Choice(["none", "client", "server"]), default="none")
@@ -53,74 +59,45 @@ def run(context: Context, /, name: str, words: tuple[str, ...], **options: Any) 
         fail("--rm should only be used for attached containers\nSee 'localset run -h' for help and examples")
     if is_attached and options["dry_run"] != "none":
         fail("--dry-run=[server|client] can't be used with attached containers options (--attach, --stdin, or --tty)")
-    pod = _pod(name, words, options)
+    if options["is_exposed"] and options["port"] is None:
+        fail("--port must be set when exposing a service\nSee 'localset run -h' for help and examples")
+    pod = overridden(pod_of(name, words, options), options["overrides"], options["override_type"])
+    service = service_of(pod, options["port"]) if options["is_exposed"] else None
     if options["dry_run"] == "client":
-        _show(pod, options, "created (dry run)")
+        _show([service, pod], options, "created (dry run)")
         return 0
     from localset.cli.up import ensure_daemon
 
     ensure_daemon(context)
     query = {"fieldManager": "kubectl-run", "dryRun": "All" if options["dry_run"] == "server" else ""}
+    verb = "created" if options["dry_run"] == "none" else "created (server dry run)"
     reply = context.api.request("POST", path_of(PODS, options["namespace"]), pod, query=query)
     say_warnings(reply.warnings)
+    if service is not None:
+        service = context.api.request("POST", path_of(_SERVICES, options["namespace"]), service, query=query).body
     if not is_attached:
-        _show(reply.body, options, "created" if options["dry_run"] == "none" else "created (server dry run)")
+        _show([service, reply.body], options, verb)
         return 0
+    if service is not None:
+        _show([service], options, verb)
     return _attached(context, reply.body, options)
 
 
-def _pod(name: str, words: tuple[str, ...], options: dict[str, Any]) -> _Pod:
-    container: dict[str, Any] = {"name": name, "image": options["image"], "resources": {}}
-    if words:
-        container["command" if options["is_command"] else "args"] = list(words)
-    if options["variables"]:
-        container["env"] = [_variable(text) for text in options["variables"]]
-    if options["port"] is not None:
-        container["ports"] = [{"containerPort": options["port"]}]
-    if options["image_pull_policy"]:
-        container["imagePullPolicy"] = options["image_pull_policy"]
-    if options["has_stdin"]:
-        container |= {"stdin": True} | ({} if options["leave_stdin_open"] else {"stdinOnce": True})
-    if options["has_tty"]:
-        container["tty"] = True
-    metadata: dict[str, Any] = {"name": name, "labels": _pairs(options["labels"].split(",")) or {"run": name}}
-    if options["annotations"]:
-        metadata["annotations"] = _pairs(options["annotations"])
-    spec = {"containers": [container], "dnsPolicy": "ClusterFirst", "restartPolicy": options["restart"]}
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
-
-
-def _variable(text: str) -> dict[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        fail(f"invalid env: {text}", hint="as NAME=VALUE")
-    return {"name": name, "value": value} if value else {"name": name}
-
-
-def _pairs(texts: Any) -> dict[str, str]:
-    pairs = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if text and not equals:
-            fail(f"unexpected label: {text}", hint="as KEY=VALUE")
-        if text:
-            pairs[key] = value
-    return pairs
-
-
-def _show(pod: _Pod, options: dict[str, Any], verb: str) -> None:
-    shown = {**pod, "metadata": {k: v for k, v in pod["metadata"].items() if k != "managedFields"}}
-    match options["output"]:
-        case "":
-            put(f"pod/{pod['metadata']['name']} {verb}")
-        case "name":
-            put(f"pod/{pod['metadata']['name']}")
-        case "yaml":
-            put(to_yaml(shown).rstrip("\n"))
-        case "json":
-            put(to_json(shown))
-        case other:
-            fail(f'unable to match a printer suitable for the output format "{other}"', hint="yaml, json, name")
+def _show(objects: list[_Pod | None], options: dict[str, Any], verb: str) -> None:
+    for number, obj in enumerate([obj for obj in objects if obj is not None]):
+        label = f"{obj['kind'].lower()}/{obj['metadata']['name']}"
+        shown = {**obj, "metadata": {k: v for k, v in obj["metadata"].items() if k != "managedFields"}}
+        match options["output"]:
+            case "":
+                put(f"{label} {verb}")
+            case "name":
+                put(label)
+            case "yaml":
+                put(("---\n" if number else "") + to_yaml(shown).rstrip("\n"))
+            case "json":
+                put(to_json(shown))
+            case other:
+                fail(f'unable to match a printer suitable for the output format "{other}"', hint="yaml, json, name")
 
 
 def _attached(context: Context, pod: _Pod, options: dict[str, Any]) -> int:

@@ -50,6 +50,7 @@ class Kinds:
         """Ask `context` for discovery, when it is needed; without one only the built-in kinds are known."""
         self._context = context
         self._discovered: list[Resource] | None = None
+        self.made: list[Resource] = []  # what definitions in the same files will make
 
     def find(self, word: str) -> Kind | None:
         """Return what `word` means: plural, singular, short name or Kind, alone or as `sts.apps`, `sts.v1.apps`."""
@@ -65,7 +66,7 @@ class Kinds:
     def find_by_kind(self, api_version: str, kind: str) -> Kind | None:
         """Return what serves `kind` in exactly this `apiVersion`, or None."""
         group, _, version = api_version.rpartition("/")
-        for known in (RESOURCES, self.discovered):
+        for known in (RESOURCES, self.made, self.discovered):
             for resource in known() if callable(known) else known:
                 if (resource.group, resource.kind) == (group, kind) and version in resource.versions:
                     return Kind(resource, version)

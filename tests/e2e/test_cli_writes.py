@@ -1,8 +1,10 @@
 """`localset`'s changing commands against the real kubectl: the same words in two namespaces leave the same twins."""
 
+import json
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -210,6 +212,77 @@ def test_changing_commands_say_and_do_what_kubectls_do(sides: SideBySide) -> Non
     for kind, name in (("cm", "a"), ("cm", "l1"), ("cm", "new3"), ("sts", "web")):
         theirs, ours = sides.twin(kind, name, "kube"), sides.twin(kind, name, "ours")
         assert ours.splitlines() == theirs.splitlines(), (kind, name)
+
+
+WIDGETS = """
+apiVersion: example.com/v1
+kind: Widget
+metadata: {name: w}
+---
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: widgets.example.com}
+spec:
+  group: example.com
+  names: {kind: Widget, plural: widgets, singular: widget}
+  scope: Namespaced
+  versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object}}}]
+"""
+RUNS = """
+run p --image=host --expose --port=80
+run p --image=host --expose
+run q --image=host --expose --port=80 --dry-run=client
+run q --image=host --expose --port=80 --dry-run=server
+run q --image=host '--overrides={"spec":{"restartPolicy":"Never","nodeName":"nowhere"}}'
+run r --image=host '--overrides=[{"op":"add","path":"/spec/nodeName","value":"nowhere"}]' --override-type=json
+run s --image=i --override-type=strategic '--overrides={"spec":{"nodeName":"n","containers":[{"name":"s","tty":true}]}}'
+run t --image=host --overrides=nope
+run t --image=host --overrides={} --override-type=foo
+exec
+"""
+
+
+def _spec(sides: SideBySide, kind: str, name: str, namespace: str) -> dict[str, Any]:
+    spec: dict[str, Any] = json.loads(sides.kubectl.out("get", kind, name, "-n", namespace, "-o", "json"))["spec"]
+    return spec
+
+
+def test_run_with_overrides_and_a_service_is_kubectls(sides: SideBySide) -> None:
+    for line in RUNS.strip().splitlines():
+        theirs, ours = sides.both(*shlex.split(line), twins=True)
+        assert ours == theirs, line
+    for kind, name in (("svc", "p"), ("pod", "q"), ("pod", "r"), ("pod", "s")):
+        theirs, ours = (_spec(sides, kind, name, namespace) for namespace in ("kube", "ours"))
+        for spec in (theirs, ours):  # each Service has an address of its own, each Pod its token's volume
+            for field in ("clusterIP", "clusterIPs", "volumes"):
+                spec.pop(field, None)
+            for container in spec.get("containers", []):
+                container.pop("volumeMounts", None)
+        assert ours == theirs, (kind, name)
+
+
+def test_nodes_are_cordoned_and_drained_on_trial(sides: SideBySide) -> None:
+    node = sides.kubectl.out("get", "nodes", "-o", "name").split()[0]
+    for verb in ("cordon", "uncordon", "drain --force"):
+        for trial in ("client", "server"):
+            theirs, ours = sides.both(*verb.split(), node, f"--dry-run={trial}")
+            assert sorted(ours.out.splitlines()) == sorted(theirs.out.splitlines()), (verb, trial)
+            assert ours.code == theirs.code == 0
+    assert sides.house.json(*node.split("/"))["spec"].get("unschedulable") is None
+
+
+def test_a_definition_and_its_objects_may_stand_in_one_file(sides: SideBySide) -> None:
+    refused = sides.ours("apply", "--dry-run=server", "-f", "-", stdin=WIDGETS)
+    assert refused.code == 1
+    assert "ensure CRDs are installed first" in refused.err
+    for words in (("apply", "-f", "-"), ("create", "-f", "-")):
+        done = sides.ours(*words, stdin=WIDGETS)
+        assert (done.code, done.err) == (0, "")
+        assert done.out.splitlines() == [
+            "customresourcedefinition.apiextensions.k8s.io/widgets.example.com created",
+            "widget.example.com/w created",
+        ]
+        sides.ours("delete", "crd", "widgets.example.com")
 
 
 def test_edit_sends_what_changed_and_keeps_what_was_refused(
