@@ -28,6 +28,9 @@ def status(context: Context, output: str) -> int:
     put(f"isolation       {facts['isolation']}" + "".join(f" ({r})" for r in facts.get("isolationReasons") or []))
     dns = facts["dns"]
     put(f"DNS             {dns['address'] or dns.get('reason')}, zone {dns['zone']}")
+    egress = facts.get("egress")
+    if egress:
+        put(f"way out         {egress['how']}" + (f" ({egress['reason']})" if egress["reason"] else ""))
     put(f"namespace       {context.namespace}")
     put("")
     sets, pods, events = (context.items(BY_NAME[name], "") for name in ("statefulsets.apps", "pods", "events"))

@@ -79,7 +79,7 @@ class Daemon:
         self._dns_problem = ""
         self._registry: Registry
         self._runtime = KeeperRuntime(settings.data_directory, self._clock, launch, claim.descriptors)
-        self._network = PodNetwork(self._runtime, directory, self._clock, claim.block)
+        self._network = PodNetwork(self._runtime, directory, self._clock, claim.block, settings.egress)
         self._forwarded_address = ""
         self._dns: DnsServer
         self._kubelet: Kubelet
@@ -363,6 +363,7 @@ class Daemon:
             "isolation": self._isolation.value,
             "isolationReasons": list(self._isolation_reasons),
             "addressBlock": self._block.block,
+            "egress": self._network.egress,
         }
 
     async def shutdown(self, *, keep_running: bool, timeout_seconds: float | None) -> None:

@@ -6,12 +6,14 @@ that needs a forwarder. What it forwards goes on when the daemon dies.
 
 import errno
 import ipaddress
+import logging
+import os
 import socket
-from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from localset.base.clock import Clock
+from localset.base.tasks import Tasks
 from localset.controllers.proxy.controller import Failure, ProxyController
 from localset.daemon.blocks import address
 from localset.daemon.directory import DataDirectory
@@ -23,18 +25,21 @@ from localset.kubelet.keeper_runtime import KeeperRuntime
 if TYPE_CHECKING:
     from localset.kubelet.holder_client import HolderClient
 
+log = logging.getLogger(__name__)
+
 SUBNET_FACT = "podSubnet"
 DNS_PORT = 53
 FIRST_SERVICE = 2049
 """The first address of the block's upper half, which is the Services'."""
 _OFFSET_MASK = 0xFFF
+_EGRESS_PROGRAM = "slirp4netns"
 
 
 class PodNetwork:
     """`subnet` and `gateway` are empty where Pods are in the host's network."""
 
-    def __init__(self, runtime: KeeperRuntime, directory: DataDirectory, clock: Clock, block: str) -> None:
-        """Know the block of sticky addresses; nothing is started."""
+    def __init__(self, runtime: KeeperRuntime, directory: DataDirectory, clock: Clock, block: str, egress: str) -> None:
+        """Know the block of sticky addresses, and whether Pods may reach the outside; nothing is started."""
         self._runtime = runtime
         self._directory = directory
         self._clock = clock
@@ -42,6 +47,10 @@ class PodNetwork:
         self.subnet = self.gateway = ""
         self._holder: HolderClient | None = None
         self._proxy: ProxyController | None = None
+        self._wants_egress = egress == "auto"
+        self.egress: dict[str, str] | None = None
+        """How Pods reach the outside, and why not: {"how", "reason"}. None where they have the host's network."""
+        self._tasks = Tasks("pod network")
 
     async def start_own(self) -> None:
         """Have a network of the Pods' own, the same for this data directory's life. Raises KeeperError."""
@@ -59,13 +68,13 @@ class PodNetwork:
         network = await self._runtime.network(subnet)
         self.subnet, self.gateway = network.subnet, network.gateway
         holder = self._holder = HolderClient(self._directory.path, self._clock)
-        if self._proxy is not None:
-            self._tell(holder, self._proxy)
+        holder.on_connect, holder.on_event = self._on_connect, self._on_event
         holder.start()
         return holder
 
     async def aclose(self) -> None:
         """Let go of the holder, which stays."""
+        await self._tasks.aclose()
         if self._holder is not None:
             await self._holder.aclose()
 
@@ -116,16 +125,36 @@ class PodNetwork:
     def follow(self, proxy: ProxyController) -> None:
         """Let `proxy` know of a forwarder that knows nothing, and of what it cannot bind."""
         self._proxy = proxy
-        if self._holder is not None:
-            self._tell(self._holder, proxy)
 
-    @staticmethod
-    def _tell(holder: "HolderClient", proxy: ProxyController) -> None:
-        async def tell_again() -> None:
-            proxy.tell_again()
+    async def _on_connect(self) -> None:
+        """The holder may be a new one, which knows nothing."""
+        if self._proxy is not None:
+            self._proxy.tell_again()
+        if self.subnet:
+            self._tasks.spawn(self._open_way_out(), "egress")
 
-        take: Callable[[dict[str, Any]], None] = lambda event: proxy.take_failures(_named(event["failures"]))  # noqa: E731
-        holder.on_connect, holder.on_event = tell_again, take
+    def _on_event(self, event: dict[str, Any]) -> None:
+        if event["event"] == "egress":
+            self._take_egress(event["state"])
+        elif self._proxy is not None:
+            self._proxy.take_failures(_named(event["failures"]))
+
+    async def _open_way_out(self) -> None:
+        assert self._holder is not None
+        program = _find(_EGRESS_PROGRAM) if self._wants_egress else ""
+        try:
+            state, _ = await self._holder.request({"do": "egress", "program": program})
+        except OSError as error:
+            log.warning("the network holder was not asked for a way out: %s", error)
+            return
+        if not program:
+            state["reason"] = f"{_EGRESS_PROGRAM} is not installed" if self._wants_egress else "--egress=off"
+        self._take_egress(state)
+
+    def _take_egress(self, state: dict[str, str]) -> None:
+        if state != self.egress and state["how"] == "off":
+            log.warning("Pods do not reach the outside: %s", state["reason"])
+        self.egress = state
 
     async def forward(self, table: list[dict[str, Any]]) -> list[Failure]:
         """Give the forwarder its table, and return what it cannot bind; OSError when there is none just now."""
@@ -139,6 +168,15 @@ class PodNetwork:
         assert self._holder is not None
         answer, _ = await self._holder.request({"do": "forward", "table": table})
         return _named(answer["failures"])
+
+
+def _find(program: str) -> str:
+    """Return where an executable is, on PATH or where those for administrators are; "" when it is nowhere."""
+    for directory in (*os.environ.get("PATH", "").split(":"), "/usr/bin", "/usr/sbin"):
+        path = f"{directory}/{program}"
+        if directory.startswith("/") and os.access(path, os.X_OK):
+            return path
+    return ""
 
 
 def _named(failures: list[Failure]) -> list[Failure]:

@@ -16,6 +16,7 @@ class Settings:
     scheduling: str = "relaxed"
     host_path: str = "allow"
     dns_forward: bool = True
+    egress: str = "auto"
     max_processes: int = 200
     log_level: str = "INFO"
     is_foreground: bool = False
@@ -31,6 +32,7 @@ class Settings:
             f"--scheduling={self.scheduling}",
             f"--host-path={self.host_path}",
             f"--dns-forward={'on' if self.dns_forward else 'off'}",
+            f"--egress={self.egress}",
             f"--max-processes={self.max_processes}",
             f"--log-level={self.log_level}",
         ]

@@ -138,6 +138,15 @@ class Bridge:
         """Take the address away."""
         self._do(lambda: self._with_netlink(lambda link: link.remove_address(LINK, address, 32)))
 
+    def answer_for_pods(self, link: str) -> None:
+        """Answer ARP for Pods' addresses on `link`, by which they reach the outside."""
+        self._do(lambda: self._proxy_arp(link))
+
+    @staticmethod
+    def _proxy_arp(link: str) -> None:
+        _set(f"conf/{link}/proxy_arp", "1")
+        _set(f"neigh/{link}/proxy_delay", "0")
+
     @staticmethod
     def _with_netlink(work: Callable[[Netlink], None]) -> None:
         link = Netlink()

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from localset.keeper.bridge import Bridge, Host
+    from localset.keeper.egress import Egress
     from localset.keeper.loop import Loop
 
 SOCKET = "holder.sock"
@@ -133,6 +134,7 @@ class Holder:
         self._named: dict[str, socket.socket] = {}
         self._subscribers: list[Client] = []
         self._forwarder: Forwarder | None = None
+        self._egress: Egress | None = None
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(SOCKET)
@@ -229,9 +231,22 @@ class Holder:
             raise
         return made
 
+    def _do_egress(self, _client: Client, message: Message, answer: Callable[..., None]) -> None:
+        """`program`: the path of slirp4netns, or "" for no way out. Answers {how, reason}."""
+        from localset.keeper.bridge import Bridge
+        from localset.keeper.egress import Egress
+
+        if not isinstance(self._bridge, Bridge):
+            raise ValueError("Pods are in the host's network")  # noqa: TRY004 - answered as an error
+        if self._egress is None:
+            self._egress = Egress(self, self._bridge)
+        self._egress.serve(str(message["program"]), answer)
+
     def _do_shutdown(self, _client: Client, _message: Message, answer: Callable[..., None]) -> None:
         if self._forwarder is not None:
             self._forwarder.close_all()
+        if self._egress is not None:
+            self._egress.close()
         answer(None)
         with contextlib.suppress(OSError):
             os.unlink(SOCKET)
