@@ -326,8 +326,7 @@ def _jvm_command() -> list[str] | None:
             paths = words[words.index("-cp") + 1].split(":")
             if not any(Path(path.rstrip("*")).exists() for path in paths if path):
                 return None
-            # An archive written by the Pod's own JVM is not the bare one's to overwrite; the other flags stay.
-            dropped = ("-XX:ArchiveClassesAtExit", "-Djava.security.properties", "-Djdk.net.hosts.file")
+            dropped = ("-Djava.security.properties", "-Djdk.net.hosts.file")
             return [w for w in words[:-1] if not w.startswith(dropped)]
     return None
 

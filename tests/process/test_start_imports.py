@@ -19,7 +19,7 @@ print(json.dumps({
     'dataclasses': [f'{c.__module__}.{c.__name__}' for c in made if '__dataclass_fields__' in vars(c)],
 }))
 """
-OURS = 227  # two to spare: several people add modules at once
+OURS = 234  # two to spare: several people add modules at once
 DATACLASSES = 19  # the command line's Context is one
 THIRD_PARTY = {
     *("aiohttp", "aiohappyeyeballs", "aiosignal", "attr", "frozenlist", "idna", "multidict", "propcache", "yarl"),

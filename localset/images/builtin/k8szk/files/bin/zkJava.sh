@@ -1,5 +1,5 @@
 # Sourced by zkServer.sh and zkCli.sh: finds Java and ZooKeeper's jars and collects JVM options. Runs nothing by itself.
-# Sets: java, java_major, class_path, conf_dir. Every path can be steered by JAVA_HOME and ZOOKEEPER_HOME.
+# Sets: java, class_path, conf_dir. Every path can be steered by JAVA_HOME and ZOOKEEPER_HOME.
 # shellcheck shell=sh
 # shellcheck disable=SC2034  # its variables are for whoever sources it
 
@@ -16,7 +16,7 @@ else
     java=$(command -v java) || zk_fail 'there is no java: install default-jre-headless, or set JAVA_HOME'
 fi
 
-# Jars one by one, never a directory: a class data archive is refused when the class path has one.
+# Jars one by one, never a directory: a JVM's own class data archive is refused when the class path has one.
 zk_add_jars() {
     for zk_jar in "$@"; do
         [ -f "$zk_jar" ] || continue
