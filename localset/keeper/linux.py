@@ -166,9 +166,12 @@ def keep_container_capabilities() -> None:
 
 def tee(source: int, target: int, length: int) -> int:
     """Copy up to `length` bytes from pipe to pipe without consuming them; BlockingIOError when the source is empty."""
-    return _call(
-        "tee", ctypes.c_int(source), ctypes.c_int(target), ctypes.c_size_t(length), ctypes.c_uint(_SPLICE_F_NONBLOCK)
-    )
+    pipes, size = (ctypes.c_int(source), ctypes.c_int(target)), ctypes.c_size_t(length)
+    while True:
+        try:
+            return _call("tee", *pipes, size, ctypes.c_uint(_SPLICE_F_NONBLOCK))
+        except InterruptedError:  # by a child's end; Python asks again only for its own calls
+            continue
 
 
 NOT_YET = -1
