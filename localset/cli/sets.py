@@ -11,6 +11,8 @@ from localset.cli.transport import path_of
 from localset.machinery.errors import StatusError
 
 MERGE = "application/merge-patch+json"
+_IDENTITY = ("uid", "generation")
+"""What differs when another set, or the same one with another spec, has taken the place of what was seen."""
 _Object = dict[str, Any]
 
 
@@ -48,11 +50,24 @@ class Meant(NamedTuple):
         return f"statefulset.apps/{self.name}"
 
     def patch(self, context: Context, change: _Object) -> "Meant":
-        """Change the set as it was seen, by a merge patch; 409 when somebody else has changed it since."""
-        metadata = {**change.get("metadata", {}), "resourceVersion": self.statefulset["metadata"]["resourceVersion"]}
+        """Change the set as it was seen, by a merge patch; 409 when somebody has changed what it asks for since.
+
+        A status that has moved on is no such change: the set is read again then.
+        """
         path = path_of(SETS, self.namespace, self.name)
-        body = context.api.request("PATCH", path, {**change, "metadata": metadata}, content_type=MERGE).body
-        return Meant(body, self.ordinal)
+        seen = self.statefulset
+        while True:
+            metadata = {**change.get("metadata", {}), "resourceVersion": seen["metadata"]["resourceVersion"]}
+            try:
+                body = context.api.request("PATCH", path, {**change, "metadata": metadata}, content_type=MERGE).body
+            except StatusError as error:
+                if error.code != 409:
+                    raise
+                seen = context.api.request("GET", path).body
+                if any(seen["metadata"].get(key) != self.statefulset["metadata"].get(key) for key in _IDENTITY):
+                    raise
+            else:
+                return Meant(body, self.ordinal)
 
 
 def meant(context: Context, word: str, namespace: str, *, is_one: bool = False) -> Meant:

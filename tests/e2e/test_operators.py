@@ -81,7 +81,7 @@ def gadget(size: int) -> str:
 @contextmanager
 def operator(directory: Path, config: Path) -> Iterator[None]:
     """Run the kopf operator as a process of its own; it ends with the block."""
-    script = directory / "operator.py"
+    script = directory / "gadgets.py"  # NB: not `operator`, which Python itself imports
     script.write_text(OPERATOR)
     environment = {**os.environ, "KUBECONFIG": str(config), "HOME": str(directory)}
     command = [sys.executable, "-m", "kopf", "run", "--standalone", "-n", "default", "--quiet", str(script)]
