@@ -27,6 +27,7 @@ class Holder(Protocol):
 
     loop: Loop
     network: str
+    gateway: str
 
     def bridge_socket(self, kind: int, protocol: int = 0, /) -> socket.socket:
         """Return a socket of the Pods' network; of the host's where Pods have none."""
@@ -74,7 +75,8 @@ class Forwarder:
         for key in [key for key in self._open if key not in wanted or not wanted[key].targets]:
             self._open.pop(key).close()
         self._wanted = wanted
-        self._settle_addresses({row.address for row in wanted.values() if row.side == "pods"})
+        inside = {row.address for row in wanted.values() if row.side == "pods"}
+        self._settle_addresses(inside - {self.holder.gateway})
         self._failed = {}
         for key, row in wanted.items():
             listener = self._open.get(key)

@@ -59,7 +59,8 @@ class TcpListener:
         self.row.targets, self.row.sticks = row.targets, row.sticks
 
     def close(self) -> None:
-        """Accept no more; what is open goes on."""
+        """Accept no more; what is open goes on, and so does what the kernel has taken but we have not seen yet."""
+        self._accept()
         self._forwarder.loop.remove(self._socket.fileno())
         self._socket.close()
 

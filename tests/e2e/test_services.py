@@ -5,6 +5,7 @@ import signal
 import socket
 import urllib.request
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -59,6 +60,24 @@ def answers(address: str, port: int) -> bool:
         return sock.connect_ex((address, port)) == 0
 
 
+def reach_the_host(house: House, pod: dict[str, Any]) -> None:
+    """A Pod reaches a port of the host's own 127.0.0.1, at its `status.hostIP`, once it has asked for it."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(5)
+        port = server.getsockname()[1]
+        say = (
+            f"import socket; socket.create_connection(('{pod['status']['hostIP']}', {port}), 5).sendall(b'from inside')"
+        )
+        told = ("exec", "web-0", "--", "python3", "-c", say)
+        assert "ConnectionRefusedError" in house.run(*told, check=False).stderr
+        house.run("annotate", "pod", "web-0", f"localset.dev/host-ports={port},x")
+        until(lambda: house.run(*told, check=False).returncode == 0, why="the gateway leads to the host's port")
+        connection, _ = server.accept()
+        with connection:
+            assert connection.recv(100) == b"from inside"
+    until(lambda: "x is no port" in house.run("get", "events", "-o", "wide").stdout, why="the wrong word is told")
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user may lack the namespaces")
 @pytest.mark.parametrize("level", ["loopback", "namespaces"])
 def test_a_service_answers_the_host_and_pods_and_outlives_the_daemon(
@@ -78,6 +97,8 @@ def test_a_service_answers_the_host_and_pods_and_outlives_the_daemon(
     ask = "import urllib.request as u; print(u.urlopen('http://web:9000/', timeout=5).read().decode().strip())"
     inside = {house.run("exec", "web-0", "--", "python3", "-c", ask).stdout.strip() for _ in range(2)}
     assert inside == {"web-0", "web-1"}
+    if level == "namespaces":
+        reach_the_host(house, pods[0])
     os.kill(house.status()["daemon"]["pid"], signal.SIGKILL)
     assert {page(address, 9000) for _ in range(2)} == {"web-0", "web-1"}
     until(lambda: house.run("status", check=False).returncode == 0)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from localset.controllers.proxy.plan import HOST_ADDRESS, Row, table_of
+from localset.controllers.proxy.plan import HOST_ADDRESS, HOST_PORTS, Row, host_ports, table_of
 
 
 def pod(name: str, outer: str, inner: str, *ports: int, phase: str = "Running") -> dict[str, Any]:
@@ -75,3 +75,17 @@ def test_pods_reach_the_api_by_its_service_and_the_host_does_not_need_it() -> No
     (row,) = table_of([api], [behind], [], has_pod_network=True)
     assert row[:5] == ("pods", "tcp", "10.1.8.1", 443, (("127.64.8.1", 16443),))
     assert table_of([api], [behind], [], has_pod_network=False) == []
+
+
+def test_the_gateway_leads_to_the_ports_of_the_host_that_a_pod_asks_for() -> None:
+    asking = pod("app-0", "127.64.0.10", "10.1.0.10")
+    asking["metadata"]["annotations"][HOST_PORTS] = "5432, 8125/UDP 5432 none 0 70000 53/sctp"
+    asking["status"]["hostIP"] = "10.1.0.1"
+    assert places(table_of([], [], [asking], has_pod_network=True)) == {
+        ("pods", "tcp", "10.1.0.1", 5432): (("127.0.0.1", 5432),),
+        ("pods", "udp", "10.1.0.1", 8125): (("127.0.0.1", 8125),),
+    }
+    assert host_ports(asking["metadata"]["annotations"][HOST_PORTS])[1] == ["none", "0", "70000", "53/sctp"]
+    assert table_of([], [], [asking], has_pod_network=False) == []
+    asking["status"]["phase"] = "Failed"
+    assert table_of([], [], [asking], has_pod_network=True) == []

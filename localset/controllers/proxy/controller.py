@@ -15,8 +15,8 @@ from localset.base.tasks import Tasks
 from localset.client.client import Client
 from localset.client.events import EventRecorder
 from localset.client.informer import InformerFactory
-from localset.controllers.proxy.plan import Place, Row, pod_facts, table_of
-from localset.machinery.metadata import Object
+from localset.controllers.proxy.plan import HOST_PORTS, Place, Row, host_ports, pod_facts, table_of
+from localset.machinery.metadata import Object, annotations_of
 
 log = logging.getLogger(__name__)
 
@@ -99,6 +99,16 @@ class ProxyController:
     def _on_pod(self, old: Object | None, new: Object | None) -> None:
         if old is None or new is None or pod_facts(old) != pod_facts(new):
             self._changed.set()
+            self._tell_of_wrong_words(old, new)
+
+    def _tell_of_wrong_words(self, old: Object | None, new: Object | None) -> None:
+        text = annotations_of(new).get(HOST_PORTS, "") if new is not None else ""
+        if new is None or not text or (old is not None and annotations_of(old).get(HOST_PORTS) == text):
+            return
+        wrong = host_ports(text)[1]
+        if wrong:
+            message = f"{HOST_PORTS}: {', '.join(wrong)} is no port; say for example: 5432, 8125/udp"
+            self._events.event(new, "Warning", "InvalidHostPorts", message)
 
     async def _run(self) -> None:
         while True:
@@ -127,6 +137,8 @@ class ProxyController:
 def _sentence(failure: Failure) -> str:
     """Say why an address does not answer on the host, and what would change that."""
     address, port = failure["address"], failure["port"]
+    if failure["side"] == "pods":
+        return f"{address}:{port} does not answer in the Pods' network: {failure['error']}"
     text = f"{address}:{port} does not answer on the host: {failure['error']}"
     if failure["errno"] == errno.EACCES:
         return f"{text}; once: sudo sysctl net.ipv4.ip_unprivileged_port_start={port}"

@@ -2,7 +2,8 @@
 
 A row is one address and port that somebody listens on, and the targets behind it. `host` rows listen in the host's
 network: a Pod's sticky address, and a Service's. `pods` rows listen in the Pods' network, where there is one: a
-Service's clusterIP. Source of what a Service leads to: kube-proxy, pkg/proxy/iptables (Ready endpoints only).
+Service's clusterIP, and at the gateway the host's own ports that a Pod's annotation asks for. Source of what a Service
+leads to: kube-proxy, pkg/proxy/iptables (Ready endpoints only).
 """
 
 from collections.abc import Iterable
@@ -11,6 +12,9 @@ from typing import Any, NamedTuple
 from localset.apis.views import HOST_ADDRESS
 from localset.machinery.metadata import Object, annotations_of, is_being_deleted, key_of, name_of, namespace_of
 
+HOST_PORTS = "localset.dev/host-ports"
+"""Ports of the host's 127.0.0.1 that Pods may reach at `status.hostIP`: `5432, 8125/udp`."""
+HOST_LOOPBACK = "127.0.0.1"
 API_SERVICE = ("default", "kubernetes")
 _FORWARDED = {"TCP", "UDP"}
 
@@ -53,6 +57,7 @@ def table_of(
         pods = list(pods)
         rows += [row for pod in pods for row in _pod_rows(pod)]
         rows += _selected_rows(pods, by_key.values())
+        rows += [row for pod in pods for row in _host_port_rows(pod)]
     for service in services:
         rows += _service_rows(service, by_key.get(key_of(service)), has_pod_network=has_pod_network)
     for row in rows:
@@ -62,19 +67,22 @@ def table_of(
 
 def pod_facts(pod: Object) -> tuple[Any, ...]:
     """Return all that the table depends on, of a Pod."""
-    status = pod.get("status") or {}
+    status, annotations = pod.get("status") or {}, annotations_of(pod)
     is_over = status.get("phase") in {"Succeeded", "Failed"}
+    is_on_host = (pod.get("spec") or {}).get("hostNetwork")
     return (
         status.get("podIP"),
         is_over,
-        annotations_of(pod).get(HOST_ADDRESS),
-        (pod.get("spec") or {}).get("hostNetwork"),
+        annotations.get(HOST_ADDRESS),
+        is_on_host,
+        status.get("hostIP"),
+        annotations.get(HOST_PORTS),
     )
 
 
 def _addresses(pod: Object) -> tuple[str, str] | None:
     """Return (host address, Pod's own), or None for a Pod that has no network of its own, or no more."""
-    inner, is_over, outer, is_on_host = pod_facts(pod)
+    inner, is_over, outer, is_on_host, *_ = pod_facts(pod)
     if not inner or not outer or inner == outer or is_over or is_on_host:
         return None
     return str(outer), str(inner)
@@ -92,6 +100,32 @@ def _pod_rows(pod: Object) -> list[Row]:
         _to_pod(addresses, port.get("protocol") or "TCP", int(port["containerPort"]), owner)
         for port in ports
         if (port.get("protocol") or "TCP") in _FORWARDED
+    ]
+
+
+def host_ports(text: str) -> tuple[list[tuple[str, int]], list[str]]:
+    """Return the (protocol, port) that an annotation names, and the words of it that name none."""
+    found: list[tuple[str, int]] = []
+    wrong: list[str] = []
+    for word in text.replace(",", " ").split():
+        number, _, protocol = word.partition("/")
+        protocol = protocol.lower() or "tcp"
+        is_port = number.isascii() and number.isdigit() and len(number) <= 5 and 0 < int(number) < 65536
+        if is_port and protocol.upper() in _FORWARDED:
+            found.append((protocol, int(number)))
+        else:
+            wrong.append(word)
+    return found, wrong
+
+
+def _host_port_rows(pod: Object) -> list[Row]:
+    text, gateway = annotations_of(pod).get(HOST_PORTS), (pod.get("status") or {}).get("hostIP")
+    if not text or not gateway or _addresses(pod) is None:
+        return []
+    owner = ("pods", namespace_of(pod), name_of(pod))
+    return [
+        Row("pods", protocol, str(gateway), port, ((HOST_LOOPBACK, port),), sticks=False, owner=owner)
+        for protocol, port in host_ports(text)[0]
     ]
 
 
