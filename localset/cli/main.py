@@ -26,6 +26,7 @@ _COMMANDS = {
     "edit": ("localset.cli.edit", "main", "Change an object in your editor"),
     "events": ("localset.cli.events", "events", "List what happened"),
     "exec": ("localset.cli.exec", "exec_", "Run a command inside a container"),
+    "fault": ("localset.cli.fault", "fault", "Let something go wrong on purpose; heal it"),
     "get": ("localset.cli.get", "main", "List objects"),
     "image": ("localset.cli.image", "image", "List, show and add local images"),
     "kubeconfig": ("localset.cli.kubeconfig", "kubeconfig", "Print, write or merge the kubeconfig"),

@@ -11,11 +11,13 @@ import struct
 _IFF_UP = 1
 _NLMSG_ERROR = 2
 _REQUEST, _ACK, _REPLACE, _EXCLUSIVE, _CREATE = 1, 4, 0x100, 0x200, 0x400
-_NEWLINK, _DELLINK, _NEWADDR, _DELADDR, _NEWROUTE = 16, 17, 20, 21, 24
+_NEWLINK, _DELLINK, _NEWADDR, _DELADDR, _NEWROUTE, _DELROUTE = 16, 17, 20, 21, 24, 25
+_NEWQDISC, _DELQDISC, _ROOT = 36, 37, 0xFFFFFFFF
+_TCA_KIND, _TCA_OPTIONS, _NETEM_LATENCY, _NETEM_JITTER, _NETEM_LIMIT = 1, 2, 10, 11, 10000
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MASTER, _IFLA_LINKINFO, _IFLA_IFALIAS, _IFLA_NET_NS_FD = 1, 3, 10, 18, 20, 28
 _INFO_KIND, _INFO_DATA, _VETH_PEER = 1, 2, 1
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
-_RTA_GATEWAY, _RTA_OIF = 5, 4
+_RTA_DST, _RTA_GATEWAY, _RTA_OIF = 1, 5, 4
 
 
 def _attribute(kind: int, data: bytes) -> bytes:
@@ -106,3 +108,35 @@ class Netlink:
         header = struct.pack("=BBBBBBBBI", socket.AF_INET, 0, 0, 0, 254, 4, 0, 1, 0)  # main table, static, unicast
         body = _attribute(_RTA_GATEWAY, socket.inet_aton(gateway)) + _number(_RTA_OIF, socket.if_nametoindex(link))
         self._ask(_NEWROUTE, _CREATE | _REPLACE, header + body)
+
+    def add_route(self, network: str, link: str) -> None:
+        """Lead what goes to `network` (`10.1.2.3/32`) to a link."""
+        self._ask(_NEWROUTE, _CREATE | _REPLACE, self._route(network, link))
+
+    def remove_route(self, network: str, link: str) -> None:
+        """Undo `add_route`; OSError ESRCH when there is none such."""
+        self._ask(_DELROUTE, 0, self._route(network, link))
+
+    @staticmethod
+    def _route(network: str, link: str) -> bytes:
+        address, _, length = network.partition("/")
+        header = struct.pack("=BBBBBBBBI", socket.AF_INET, int(length), 0, 0, 254, 4, 253, 1, 0)  # static, scope link
+        destination = _attribute(_RTA_DST, socket.inet_aton(address))
+        return header + destination + _number(_RTA_OIF, socket.if_nametoindex(link))
+
+    def emulate(self, link: str, loss_percent: float, delay_seconds: float, jitter_seconds: float) -> None:
+        """Lose and delay what leaves by a link; OSError ENOENT where the kernel has no netem."""
+        lost = min(int(loss_percent / 100 * 0xFFFFFFFF), 0xFFFFFFFF)
+        options = struct.pack("=IIIIII", 0, _NETEM_LIMIT, lost, 0, 0, 0)
+        options += _attribute(_NETEM_LATENCY, struct.pack("=q", int(delay_seconds * 1e9)))
+        options += _attribute(_NETEM_JITTER, struct.pack("=q", int(jitter_seconds * 1e9)))
+        body = self._queue(link) + _text(_TCA_KIND, "netem") + _attribute(_TCA_OPTIONS, options)
+        self._ask(_NEWQDISC, _CREATE | _REPLACE, body)
+
+    def remove_emulation(self, link: str) -> None:
+        """Undo `emulate`; OSError when there is nothing to undo."""
+        self._ask(_DELQDISC, 0, self._queue(link))
+
+    @staticmethod
+    def _queue(link: str) -> bytes:
+        return struct.pack("=BxxxiIII", socket.AF_UNSPEC, socket.if_nametoindex(link), 0, _ROOT, 0)

@@ -59,6 +59,12 @@ def start_time(pid: int) -> int | None:
     return int(fields[19])
 
 
+def is_stopped(pid: int) -> bool:
+    """Tell whether a process stands still by SIGSTOP."""
+    fields = _fields(pid)
+    return fields is not None and fields[0] == b"T"
+
+
 def zombie_status(pid: int, started: int | None) -> int | None:
     """Return the wait status of a process not yet reaped by its parent; None when it is none, or may not be read."""
     fields = _fields(pid)

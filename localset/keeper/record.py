@@ -49,6 +49,7 @@ class Record:
         "is_cancelled",
         "is_child",
         "is_first",
+        "is_frozen",
         "is_killing",
         "is_nested",
         "log",
@@ -77,6 +78,7 @@ class Record:
         self.is_child = False
         self.is_cancelled = False
         self.is_killing = False
+        self.is_frozen = False
         self.stop_after_exec: float | None = None
         self.report_pipe = -1
         self.report_data = b""

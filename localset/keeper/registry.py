@@ -183,6 +183,14 @@ class Registry:
         old = record.fields.get("deadline")
         record.fields["deadline"] = deadline if old is None else min(old, deadline)
         self.happen(record, Event.STOP_ASKED)
+        if record.is_frozen and not record.is_over:
+            self.sets.thaw(record)  # after the signal: it is the first thing that the thawed see
+
+    def kill_leader(self, run_id: str) -> None:
+        """SIGKILL the first process of a set; what follows is what follows any death of it."""
+        record = self.records.get(run_id)
+        if record is not None and not record.is_over:
+            self._signal_leader(record, signal.SIGKILL)
 
     def forget(self, run_id: str) -> None:
         """Drop the record of a process that is over."""
@@ -358,6 +366,7 @@ class Registry:
             assert pid is not None
             record.roots[pid] = record.fields.get("start_time") or 0
             record.pidfd = processes.open_pidfd(pid)
+            record.is_frozen = processes.is_stopped(pid)
             self.happen(record, Event.FOUND_ALIVE)
             self._watch(record)
             if deadline is not None and not record.is_over:

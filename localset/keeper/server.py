@@ -163,6 +163,21 @@ class Connection:
     def _do_pods(self, _message: Fields, answer: Callable[..., None]) -> None:
         answer(self._registry.pods.listed())
 
+    def _do_freeze(self, message: Fields, answer: Callable[..., None]) -> None:
+        from localset.keeper import faults  # seldom needed
+
+        (faults.freeze if message["frozen"] else faults.thaw)(self._registry, message["run_id"])
+        answer(None)
+
+    def _do_kill(self, message: Fields, answer: Callable[..., None]) -> None:
+        self._registry.kill_leader(message["run_id"])
+        answer(None)
+
+    def _do_shape(self, message: Fields, answer: Callable[..., None]) -> None:
+        from localset.keeper import faults
+
+        faults.shape(self._registry, message, answer)
+
     def _do_daemon(self, message: Fields, answer: Callable[..., None]) -> None:
         self._server.supervision.set(
             {key: message[key] for key in ("pid", "argv", "environment", "working_directory", "restart")}

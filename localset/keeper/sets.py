@@ -127,6 +127,33 @@ class Sets:
         for record in doomed:
             self._signal_leader(record, signal.SIGKILL)
 
+    def freeze(self, record: Record) -> None:
+        """SIGSTOP the whole set, again and again until no one new turns up who forked meanwhile."""
+        stopped: set[int] = set()
+        record.is_frozen = True
+        for _ in range(_MOST_ROUNDS):
+            fresh = [entry for entry in self.members(record, processes.scan()) if entry.pid not in stopped]
+            for entry in fresh:
+                processes.send(entry, signal.SIGSTOP)
+                stopped.add(entry.pid)
+            if not fresh:
+                break
+        if not processes.HAS_PROC:
+            self._signal_group(record, signal.SIGSTOP)
+
+    def thaw(self, record: Record) -> None:
+        """SIGCONT the whole set."""
+        record.is_frozen = False
+        for entry in self.members(record, processes.scan()):
+            processes.send(entry, signal.SIGCONT)
+        if not processes.HAS_PROC:
+            self._signal_group(record, signal.SIGCONT)
+
+    @staticmethod
+    def _signal_group(record: Record, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(record.pid or 0, number)
+
     def note_stray(self) -> None:
         """A process that nobody waits for has ended: perhaps the last of a set."""
         if self._looks:

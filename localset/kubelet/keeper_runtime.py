@@ -22,7 +22,15 @@ from localset.base.tasks import Tasks
 from localset.keeper import wire
 from localset.kubelet.keeper_launch import KeeperError, Launch, dial_keeper, launch_keeper
 from localset.kubelet.keeper_session import Attached, PipeSession
-from localset.kubelet.runtime import ExecResult, ExecSession, ExecSpec, ProcessReport, ProcessSpec, ProcessState
+from localset.kubelet.runtime import (
+    ExecResult,
+    ExecSession,
+    ExecSpec,
+    NetworkShape,
+    ProcessReport,
+    ProcessSpec,
+    ProcessState,
+)
 
 log = logging.getLogger(__name__)
 
@@ -388,6 +396,24 @@ class KeeperRuntime:
         session = PipeSession(lambda: self._tell_later("detach", key), is_terminal=False, attached=attached)
         session.connect(descriptors, has_stdin=answer["input"])
         return session
+
+    async def freeze(self, run_id: str, *, frozen: bool) -> None:
+        """SIGSTOP or SIGCONT the whole set."""
+        try:
+            await self._request({"do": "freeze", "run_id": run_id, "frozen": frozen})
+        except KeeperError as error:
+            raise OSError(errno.ESRCH, str(error)) from error
+
+    async def kill(self, run_id: str) -> None:
+        """SIGKILL the container's process."""
+        await self._request({"do": "kill", "run_id": run_id})
+
+    async def shape(self, pod_uid: str, shape: NetworkShape, was: tuple[str, ...]) -> None:
+        """Make a Pod's network as bad as asked."""
+        try:
+            await self._request({"do": "shape", "pod_uid": pod_uid, "was": list(was), **as_dict(shape)})
+        except KeeperError as error:
+            raise OSError(errno.EOPNOTSUPP, str(error)) from error
 
     async def check_isolation(self) -> dict[str, str]:
         """Return for `loopback` and `namespaces` why each does not work here, "" when it does; really tried."""

@@ -141,6 +141,16 @@ class ExecResult:
     error: str = ""
 
 
+@frozen
+class NetworkShape:
+    """What is wrong, on purpose, with a Pod's own network: peers it is cut from ("" means all), loss, delay."""
+
+    cut: tuple[str, ...] = ()
+    loss_percent: float = 0.0
+    delay_seconds: float = 0.0
+    jitter_seconds: float = 0.0
+
+
 class ExecSession(Protocol):
     """A running interactive command. With tty, stderr stays empty."""
 
@@ -212,5 +222,20 @@ class Runtime(Protocol):
 
         Only output from now on comes, but for a terminal's unfinished line. Closing the session ends the process's
         stdin when it was started with `stdin_once`, and nothing else.
+        """
+        ...
+
+    async def freeze(self, run_id: str, *, frozen: bool) -> None:
+        """SIGSTOP, or SIGCONT, the whole set. Idempotent; `stop` thaws."""
+        ...
+
+    async def kill(self, run_id: str) -> None:
+        """SIGKILL the container's process, as an accident would; nothing when it is over."""
+        ...
+
+    async def shape(self, pod_uid: str, shape: NetworkShape, was: tuple[str, ...]) -> None:
+        """Make a Pod's own network as bad as `shape` says, and no longer cut from the rest of `was`.
+
+        OSError says why it cannot be: the text is for a person.
         """
         ...

@@ -85,6 +85,12 @@ class PodFiles:
         """Return the Pod's hosts file."""
         return self.directory / "etc-hosts"
 
+    def may_have_faults(self, pod: Object, *, is_restored: bool) -> bool:
+        """Tell whether faults are asked for, or were in force when the last daemon died (`kubelet.faults`)."""
+        return "fault.localset.dev/" in str(annotations_of(pod)) or (
+            is_restored and (self.directory / "faults").exists()
+        )
+
     def container(self, name: str) -> Path:
         """Return a container's directory."""
         return self.directory / "containers" / name

@@ -245,3 +245,9 @@ def _condition(pod: Object, kind: str, is_true: bool, reason: str, message: str,
     if message:
         condition["message"] = message
     return condition
+
+
+def go_duration(seconds: float) -> str:
+    """Return `10s`, `2m40s`, `5m0s`, as Go prints durations."""
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes}m{rest}s" if minutes else f"{rest}s"

@@ -8,6 +8,7 @@ the status write, because a replacement must not wait for a commit (P1).
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from localset.apis.views import HOST_ADDRESS
 from localset.base.clock import parse_rfc3339, rfc3339
@@ -41,7 +42,7 @@ from localset.kubelet.starter import (
     level_of,
     write_pod_files,
 )
-from localset.kubelet.status import TERMINAL_PHASES, StatusFacts, make_status, terminated_state
+from localset.kubelet.status import TERMINAL_PHASES, StatusFacts, go_duration, make_status, terminated_state
 from localset.kubelet.volumes import MountedVolume, Volumes, references_of
 from localset.machinery.errors import StatusError
 from localset.machinery.metadata import (
@@ -55,6 +56,9 @@ from localset.machinery.metadata import (
     uid_of,
     version_of,
 )
+
+if TYPE_CHECKING:
+    from localset.kubelet.faults import PodFaults
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +77,7 @@ class PodWorker:
         "_context",
         "_ends_at",
         "_failures",
+        "_faults",
         "_has_asked_removal",
         "_hashed_pod",
         "_hashes",
@@ -130,6 +135,7 @@ class PodWorker:
         self._is_stale = False
         self._backoff_messages: dict[str, str] = {}
         self._failures = 0
+        self._faults: PodFaults | None = None
         self._has_asked_removal = False
         self._ends_at: float | None = None
         self._last_grace = 0.0
@@ -254,6 +260,7 @@ class PodWorker:
             self._is_stale = False
             self._volume_maker().refresh(self.pod, self._context.sources_for(self.pod, self.pod_ip))
         self._backoff_messages.clear()
+        await self._tend_faults()
         for step in plan_pod(self._view()):
             if isinstance(step, Finish):
                 return await self._finish()
@@ -262,6 +269,19 @@ class PodWorker:
             await self._write_status()
         await self._annotate()
         return False
+
+    async def _tend_faults(self) -> None:
+        """Have the faults that the Pod's annotations ask for, no others; before the plan, for what ends is thawed."""
+        if self._faults is None:
+            if not self.files.may_have_faults(self.pod, is_restored=self._is_restored):
+                return
+            from localset.kubelet.faults import PodFaults  # most Pods have none
+
+            self._faults = PodFaults(self._context, self.files.directory, self._take)
+        is_ending = self.is_gone or is_being_deleted(self.pod)
+        due = await self._faults.tend(self.pod, self.records, is_ending=is_ending)
+        if due is not None:
+            self._wake_in(due)
 
     def _note_new_containers(self) -> None:
         """Take up ephemeral containers, which a Pod gains while it runs."""
@@ -438,7 +458,7 @@ class PodWorker:
     def _back_off(self, record: ContainerRecord, due: float) -> None:
         seconds = record.backoff.delay
         who = f"pod={name_of(self.pod)}_{namespace_of(self.pod)}({self.uid})"
-        message = f"back-off {_go_duration(seconds)} restarting failed container={record.name} {who}"
+        message = f"back-off {go_duration(seconds)} restarting failed container={record.name} {who}"
         self._backoff_messages[record.name] = message
         text = f"Back-off restarting failed container {record.name} in pod {who[4:]}"
         if record.waiting_message != message:
@@ -578,9 +598,3 @@ class PodWorker:
         except StatusError as error:
             if error.code not in {404, 409, 422}:
                 raise
-
-
-def _go_duration(seconds: float) -> str:
-    """Return `10s`, `2m40s`, `5m0s`, as Go prints durations."""
-    minutes, rest = divmod(int(seconds), 60)
-    return f"{minutes}m{rest}s" if minutes else f"{rest}s"

@@ -13,6 +13,7 @@ from localset.kubelet.runtime import (
     ExecResult,
     ExecSession,
     ExecSpec,
+    NetworkShape,
     ProcessReport,
     ProcessSpec,
     ProcessState,
@@ -33,6 +34,8 @@ class FakeRuntime:
         self.forgotten: list[str] = []
         self.executed: list[ExecSpec] = []
         self.obeys_stop = True
+        self.frozen: set[str] = set()
+        self.shapes: list[tuple[str, NetworkShape, tuple[str, ...]]] = []
         self.failing: dict[str, str] = {}
         self.on_exec: OnExec = lambda _: ExecResult(0, b"")
         self._queues: list[asyncio.Queue[ProcessReport]] = []
@@ -69,6 +72,15 @@ class FakeRuntime:
         self._tell(replace(report, state=ProcessState.STOPPING))
         if self.obeys_stop:
             self.end(run_id, 143, signal=15)
+
+    async def freeze(self, run_id: str, *, frozen: bool) -> None:
+        (self.frozen.add if frozen else self.frozen.discard)(run_id)
+
+    async def kill(self, run_id: str) -> None:
+        self.end(run_id, 137, signal=9)
+
+    async def shape(self, pod_uid: str, shape: NetworkShape, was: tuple[str, ...]) -> None:
+        self.shapes.append((pod_uid, shape, was))
 
     async def list(self) -> list[ProcessReport]:
         return list(self.reports.values())
