@@ -23,6 +23,7 @@ FLAGS = Flags(
     Flag("chunk-size", "int", 500, "Accepted for kubectl's sake."),
 )
 _WITHOUT_EVENTS = {"Secret", "Namespace", "Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding", "NetworkPolicy"}
+_WITHOUT_EVENTS |= {"ResourceQuota", "LimitRange"}
 
 
 def main(context: Context, arguments: list[str]) -> int:
@@ -143,7 +144,13 @@ def _special(kind: str) -> Callable[..., Lines] | None:
         "Secret": kinds.secret_lines,
         "ServiceAccount": kinds.account_lines,
         "Namespace": kinds.namespace_lines,
-    }.get(kind)
+    }.get(kind) or _minor(kind)
+
+
+def _minor(kind: str) -> Callable[..., Lines] | None:
+    from localset.cli.describing.minor import MINOR
+
+    return MINOR.get(kind)
 
 
 def _event_lines(events: list[dict[str, Any]]) -> Lines:

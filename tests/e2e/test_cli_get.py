@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -137,6 +138,17 @@ describe sc
 describe controllerrevision
 describe pods -l app=nope
 describe lease
+describe role,rolebinding reader readers
+describe clusterrole wide
+describe clusterrolebinding everyone
+describe priorityclass high
+describe quota,limits
+describe ingress
+describe ingressclass plain
+describe netpol closed
+describe ep outside
+describe endpointslice part
+describe hpa grow
 """
 
 TABLES = """
@@ -231,6 +243,7 @@ def sides(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SideBySide]:
     try:
         sides.kubectl.out("apply", "-f", "-", stdin=OBJECTS)
         sides.kubectl.out("apply", "-f", "-", stdin=RICH)
+        sides.kubectl.out("apply", "-f", str(Path(__file__).with_name("manifests") / "without_effect.yaml"))
         sides.kubectl.out("wait", "pod/rich", "--for=condition=Ready")
         until(lambda: house.json("sts", "web")["status"].get("readyReplicas") == 2)
         yield sides

@@ -6,6 +6,7 @@ from typing import Any
 
 from localset.cli.describing.containers import pod_template
 from localset.cli.describing.lines import Lines, annotations, labels, moment
+from localset.cli.describing.minor import scope_lines
 from localset.cli.describing.selectors import selector_text
 
 List = Callable[..., list[dict[str, Any]]]
@@ -273,7 +274,8 @@ def namespace_lines(obj: dict[str, Any], ask: List) -> Lines:
     quotas, limits = ask("resourcequotas", name), ask("limitranges", name)
     lines.append("No resource quota." if not quotas else "Resource Quotas")
     for quota in quotas:
-        lines += [f"  Name:\t{quota['metadata']['name']}", "  Resource\tUsed\tHard", "  --------\t---\t---"]
+        lines += [f"  Name:\t{quota['metadata']['name']}", *(f"  {line}" for line in scope_lines(quota))]
+        lines += ["  Resource\tUsed\tHard", "  --------\t---\t---"]
         status = quota.get("status") or {}
         for resource, hard in sorted((status.get("hard") or {}).items()):
             lines.append(f"  {resource}\t{(status.get('used') or {}).get(resource, '')}\t{hard}")
