@@ -31,7 +31,7 @@ FLAGS = Flags(
     _chosen("scheduling", "relaxed", ("relaxed", "strict"), "Run what a cluster could not place, or leave it Pending."),
     _chosen("host-path", "allow", ("allow", "deny"), "Volumes of the host's own paths."),
     _chosen("dns-forward", "on", ("on", "off"), "Answer Pods for names outside the zone."),
-    _chosen("egress", "auto", ("auto", "off"), "Let Pods with a network of their own reach the outside."),
+    _chosen("egress", "auto", ("auto", "off", "nat"), "Let Pods with a network of their own reach the outside."),
     _chosen("log-level", "INFO", ("DEBUG", "INFO", "WARNING"), "What daemon.log tells."),
     Flag("max-processes", "int", 200, "Pods that may run at once."),
 )

@@ -123,6 +123,8 @@ class Daemon:
         self._closing.push_async_callback(self._network.aclose)
         if self._isolation is Isolation.NAMESPACES:
             await self._network.start_own()
+        else:
+            self._network.undo_nat()
         self._registry = Registry(store, self._clock, self._registry_settings())
         await bootstrap(self._registry)
         await self._begin_access()

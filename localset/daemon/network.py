@@ -32,7 +32,8 @@ DNS_PORT = 53
 FIRST_SERVICE = 2049
 """The first address of the block's upper half, which is the Services'."""
 _OFFSET_MASK = 0xFFF
-_EGRESS_PROGRAM = "slirp4netns"
+_EGRESS_PROGRAMS = {"auto": ("slirp4netns", "slirp4netns"), "nat": ("nat", "nft"), "off": ("off", "")}
+"""How, and by which program."""
 
 
 class PodNetwork:
@@ -47,7 +48,7 @@ class PodNetwork:
         self.subnet = self.gateway = ""
         self._holder: HolderClient | None = None
         self._proxy: ProxyController | None = None
-        self._wants_egress = egress == "auto"
+        self._wanted_egress = egress
         self.egress: dict[str, str] | None = None
         """How Pods reach the outside, and why not: {"how", "reason"}. None where they have the host's network."""
         self._tasks = Tasks("pod network")
@@ -61,6 +62,14 @@ class PodNetwork:
             facts[SUBNET_FACT] = choose_subnet(self._block, host_networks())
             self._directory.save()
         await self._start_holder(str(facts[SUBNET_FACT]))
+
+    def undo_nat(self) -> None:
+        """Take back what a crashed holder has left on the host, where no other will: for Pods in the host's network."""
+        record = self._directory.path / "keeper" / "nat.json"
+        if record.exists():
+            from localset.keeper.nat import undo_nat
+
+            undo_nat(str(record))
 
     async def _start_holder(self, subnet: str) -> "HolderClient":
         from localset.kubelet.holder_client import HolderClient
@@ -141,14 +150,15 @@ class PodNetwork:
 
     async def _open_way_out(self) -> None:
         assert self._holder is not None
-        program = _find(_EGRESS_PROGRAM) if self._wants_egress else ""
+        how, wanted = _EGRESS_PROGRAMS[self._wanted_egress]
+        program = _find(wanted) if wanted else ""
         try:
-            state, _ = await self._holder.request({"do": "egress", "program": program})
+            state, _ = await self._holder.request({"do": "egress", "how": how, "program": program})
         except OSError as error:
             log.warning("the network holder was not asked for a way out: %s", error)
             return
         if not program:
-            state["reason"] = f"{_EGRESS_PROGRAM} is not installed" if self._wants_egress else "--egress=off"
+            state["reason"] = f"{wanted} is not installed" if wanted else "--egress=off"
         self._take_egress(state)
 
     def _take_egress(self, state: dict[str, str]) -> None:

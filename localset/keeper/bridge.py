@@ -142,6 +142,16 @@ class Bridge:
         """Answer ARP for Pods' addresses on `link`, by which they reach the outside."""
         self._do(lambda: self._proxy_arp(link))
 
+    def take_uplink(self, link: str, address: str, prefix: int, gateway: str) -> None:
+        """Bring a link up with an address, and send everything else to `gateway`."""
+
+        def take(netlink: Netlink) -> None:
+            netlink.set_up(link)
+            netlink.add_address(link, address, prefix)
+            netlink.add_default_route(link, gateway)
+
+        self._do(lambda: self._with_netlink(take))
+
     @staticmethod
     def _proxy_arp(link: str) -> None:
         _set(f"conf/{link}/proxy_arp", "1")

@@ -232,21 +232,31 @@ class Holder:
         return made
 
     def _do_egress(self, _client: Client, message: Message, answer: Callable[..., None]) -> None:
-        """`program`: the path of slirp4netns, or "" for no way out. Answers {how, reason}."""
+        """`how` slirp4netns or nat, `program` the path of slirp4netns or nft; "": no way out. Answers {how, reason}."""
         from localset.keeper.bridge import Bridge
         from localset.keeper.egress import Egress
+        from localset.keeper.nat import RECORD, open_nat, undo_nat
 
         if not isinstance(self._bridge, Bridge):
             raise ValueError("Pods are in the host's network")  # noqa: TRY004 - answered as an error
         if self._egress is None:
             self._egress = Egress(self, self._bridge)
-        self._egress.serve(str(message["program"]), answer)
+        program = str(message["program"])
+        if program and message.get("how") == "nat":
+            self._egress.close()
+            answer(open_nat(self._bridge, self.network, program))
+            return
+        undo_nat(RECORD)
+        self._egress.serve(program, answer)
 
     def _do_shutdown(self, _client: Client, _message: Message, answer: Callable[..., None]) -> None:
         if self._forwarder is not None:
             self._forwarder.close_all()
         if self._egress is not None:
+            from localset.keeper.nat import RECORD, undo_nat
+
             self._egress.close()
+            undo_nat(RECORD)
         answer(None)
         with contextlib.suppress(OSError):
             os.unlink(SOCKET)

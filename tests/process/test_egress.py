@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,6 +20,7 @@ from localset.kubelet.runtime import Isolation
 from tests.process.runtime_contract import PYTHON, Bench, bench, until
 
 SLIRP = shutil.which("slirp4netns") or ""
+NFT = shutil.which("nft") or ""
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or os.geteuid() != 0 or not Path(PYTHON).exists(), reason="makes network namespaces"
 )
@@ -122,3 +124,13 @@ async def test_a_program_that_fails_is_told_with_its_words_and_tried_again(tmp_p
             "reason": f"{tmp_path / 'nowhere'}: No such file or directory",
         }
         assert await egress(client, "") == {"how": "off", "reason": ""}
+
+
+@pytest.mark.skipif(not NFT or not shutil.which("unshare"), reason="needs nft and unshare")
+def test_translation_by_the_host_works_and_leaves_the_host_as_it_was(tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        ["unshare", "-n", sys.executable, "-m", "tests.process.nat_scenario", str(tmp_path), NFT],
+        cwd=root, env={**os.environ, "PYTHONPATH": str(root)}, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
