@@ -138,7 +138,8 @@ describe sc
 describe controllerrevision
 describe pods -l app=nope
 describe lease
-describe role,rolebinding reader readers
+describe role reader
+describe rolebinding readers
 describe clusterrole wide
 describe clusterrolebinding everyone
 describe priorityclass high
@@ -255,7 +256,7 @@ def sides(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SideBySide]:
 def test_reading_commands_print_what_kubectls_print(sides: SideBySide, lines: str) -> None:
     for line in lines.strip().splitlines():
         theirs, ours = sides.both(*shlex.split(line))
-        assert ours == theirs, line
+        assert ours == theirs, f"{line}\n{theirs.out}\n{ours.out}"
 
 
 def test_a_typo_gets_the_nearest_match_as_a_hint(sides: SideBySide) -> None:

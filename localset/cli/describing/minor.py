@@ -247,11 +247,13 @@ def _behind(name: str, wanted: str | int, namespace: str, ask: Ask) -> str:
     if not found:
         return f"<error: {StatusError(404, 'NotFound', f'services {chr(34)}{name}{chr(34)} not found')}>"
     ports = (found[0].get("spec") or {}).get("ports") or []
-    called = next((p.get("name") or "" for p in ports if wanted in {p.get("name"), p.get("port")}), None)
-    label = f"kubernetes.io/service-name={name}"
+    called = next((p.get("name") or "" for p in ports if wanted in {p.get("name"), p.get("port")}), "")
+    slices = ask("endpointslices.discovery.k8s.io", namespace, labelSelector=f"kubernetes.io/service-name={name}")
+    if not slices:
+        return "<none>"
     addresses = [
         f"{address}:{port.get('port')}"
-        for part in ask("endpointslices.discovery.k8s.io", namespace, labelSelector=label)
+        for part in slices
         for port in part.get("ports") or []
         if (port.get("name") or "") == called
         for endpoint in part.get("endpoints") or []
@@ -259,7 +261,7 @@ def _behind(name: str, wanted: str | int, namespace: str, ask: Ask) -> str:
         for address in endpoint["addresses"][:1]
     ]
     more = f" + {len(addresses) - 3} more..." if len(addresses) > 3 else ""
-    return ",".join(addresses[:3]) + more or "<none>"
+    return ",".join(addresses[:3]) + more
 
 
 def ingress_class_lines(obj: Object, _: Ask) -> Lines:
