@@ -21,6 +21,7 @@ _COMMANDS = {
     "delete": ("localset.cli.delete", "main", "Delete objects by file, name or label"),
     "describe": ("localset.cli.describe", "main", "Show objects in detail, with their events"),
     "dns": ("localset.cli.dns", "dns", "Ask the resolver; make this machine use it"),
+    "doctor": ("localset.cli.doctor", "doctor", "Say what this machine allows and what would change it"),
     "down": ("localset.cli.down", "down", "End every Pod in order, then the daemon"),
     "drain": ("localset.cli.drain", "drain", "Move every Pod off a Node"),
     "edit": ("localset.cli.edit", "main", "Change an object in your editor"),

@@ -82,16 +82,21 @@ def _reason(text: str) -> str:
 
 def _try(private: str, writing: int, level: str, *, is_privileged: bool) -> NoReturn:
     try:
-        if level == child.LOOPBACK:
-            _try_mounts(private, is_privileged=is_privileged)
-        else:
-            _try_namespaces(private, is_privileged=is_privileged)
+        attempt(level, private, is_privileged=is_privileged)
         os.write(writing, b"ok")
     except OSError as error:
         text = error.strerror or str(error)
         os.write(writing, json.dumps({"message": f"{text} ({error.filename or 'user and mount namespaces'})"}).encode())
     finally:
         os._exit(0)
+
+
+def attempt(level: str, private: str, *, is_privileged: bool) -> None:
+    """Do what `level` needs, in this process, which must end afterwards; OSError. `private` is an empty directory."""
+    if level == child.LOOPBACK:
+        _try_mounts(private, is_privileged=is_privileged)
+    else:
+        _try_namespaces(private, is_privileged=is_privileged)
 
 
 def _own(flags: int, *, is_privileged: bool) -> tuple[int, int]:
