@@ -178,10 +178,14 @@ class Daemon:
                 if not check.allows(self._isolation):
                     raise StartError(
                         f"isolation level {self._isolation} does not work here: {'; '.join(check.reasons)}\n"
-                        "hint: --isolation=auto takes the best level that works"
+                        "hint: `localset doctor` names what would change it; --isolation=auto takes the best that works"
                     )
-        if recorded != self._isolation.value:
-            self._directory.facts["isolation"] = self._isolation.value
+            told = self._directory.facts.get("isolationReasons")
+            if wanted is None and isinstance(told, list):
+                self._isolation_reasons = tuple(told)
+        facts = {"isolation": self._isolation.value, "isolationReasons": list(self._isolation_reasons)}
+        if any(self._directory.facts.get(name) != value for name, value in facts.items()):
+            self._directory.facts.update(facts)
             self._directory.save()
 
     async def _start_dns(self) -> None:

@@ -22,6 +22,10 @@ def tell_once(context: KubeletContext, pod: Object) -> None:
         how = "the program sees that uid, files are yours" if settings.has_own_mounts else "everything runs as you"
         text = f"runAsUser/fsGroup was not applied: the daemon does not run as root; {how}"
         context.recorder.event(pod, "Warning", "SecurityContextNotApplied", text)
+    if settings.isolation_reasons:
+        why = "; ".join(settings.isolation_reasons)
+        text = f"runs at level {settings.isolation}: {why}. `localset doctor` says what would change it"
+        context.recorder.event(pod, "Normal", "IsolationLevel", text)
     if settings.dns_address is None and spec.get("subdomain"):
         where = "their hosts file" if settings.isolation is not Isolation.PLAIN else "LOCALSET_HOSTS_FILE"
         text = (

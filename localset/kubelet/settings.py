@@ -53,6 +53,7 @@ class KubeletSettings:
     version: str = "v1.0.0+localset"
     user_id: int = 0
     pod_subnet: str = ""
+    isolation_reasons: tuple[str, ...] = ()
 
     @property
     def pods_directory(self) -> Path:

@@ -112,3 +112,10 @@ async def test_only_a_size_limited_volume_is_filled_and_its_pod_is_evicted(tmp_p
         assert pod["status"]["reason"] == "Evicted"
         assert 'Usage of EmptyDir volume "cache" exceeds the limit "64Ki"' in pod["status"]["message"]
         await house.until(lambda: house.runtime.stopped)
+
+
+async def test_a_level_below_the_best_is_told_to_each_pod(tmp_path):
+    reasons = ("namespaces: Operation not permitted (/proc)",)
+    async with opened_house(tmp_path, isolation_reasons=reasons) as house:
+        await _running(house)
+        assert "Operation not permitted (/proc). `localset doctor`" in await house.until_event("IsolationLevel")

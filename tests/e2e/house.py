@@ -37,6 +37,7 @@ HERE = {
     "delete",
     "describe",
     "events",
+    "fault",
     "get",
     "label",
     "patch",
