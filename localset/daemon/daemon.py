@@ -234,6 +234,7 @@ class Daemon:
             version=GIT_VERSION,
             user_id=os.getuid(),
             pod_subnet=self._network.subnet,
+            isolation_reasons=self._isolation_reasons,
         )
         catalogue = Catalogue(self._settings.data_directory / "images")
         self._kubelet = Kubelet(
