@@ -14,6 +14,8 @@ from localset.keeper.loop import Loop
 _FIRST_LOOK_SECONDS = 0.01
 _SLOWEST_LOOK_SECONDS = 0.2
 _LAST_CHANCE_SECONDS = 0.1
+SECOND_LOOKS_SECONDS = (0.1, 1.0)
+"""When to ask again whether a PID 1 that was signalled still has its handler."""
 _ENDING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2})
 
 

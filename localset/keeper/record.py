@@ -52,6 +52,7 @@ class Record:
         "is_frozen",
         "is_killing",
         "is_nested",
+        "is_unheard",
         "log",
         "pidfd",
         "pod_uid",
@@ -75,7 +76,7 @@ class Record:
         self.is_nested = bool(spec)  # in namespaces of its Pod
         self.is_first = self.is_nested and not spec.get("shares_processes")  # PID 1 of a process table
         self.pod_uid = str(spec.get("pod_uid", ""))
-        self.is_child = False
+        self.is_child = self.is_unheard = False
         self.is_cancelled = False
         self.is_killing = False
         self.is_frozen = False

@@ -265,20 +265,29 @@ class Registry:
     def _ask_to_end(self, record: Record) -> None:
         spec = record.spec
         number = _number(spec.get("stop_signal", "SIGTERM"))
-        if (
-            record.is_first
-            and record.pid is not None
-            and not spec.get("strict_stop")
-            and ending.is_dropped(record.pid, number)
-        ):
-
-            def kill() -> None:
-                if not record.is_over and "status" not in record.fields:
-                    self._signal_leader(record, signal.SIGKILL)
-
-            ending.Ending(self.loop, lambda: self.sets.others(record), number, kill)
+        if not record.is_first or record.pid is None or spec.get("strict_stop"):
+            self._signal_leader(record, number)
+        elif ending.is_dropped(record.pid, number):
+            self._end_others_first(record, number)
         else:
             self._signal_leader(record, number)
+            # Some programs answer a signal by taking their handler away and sending it to themselves (Node.js).
+            for seconds in ending.SECOND_LOOKS_SECONDS:
+                self.loop.call_later(seconds, lambda: self._look_whether_it_hears(record, number))
+
+    def _look_whether_it_hears(self, record: Record, number: int) -> None:
+        is_done = record.is_over or "status" in record.fields or record.is_unheard
+        if not is_done and record.pid is not None and ending.is_dropped(record.pid, number):
+            self._end_others_first(record, number)
+
+    def _end_others_first(self, record: Record, number: int) -> None:
+        record.is_unheard = True
+
+        def kill() -> None:
+            if not record.is_over and "status" not in record.fields:
+                self._signal_leader(record, signal.SIGKILL)
+
+        ending.Ending(self.loop, lambda: self.sets.others(record), number, kill)
 
     def _signal_leader(self, record: Record, number: int) -> None:
         pid = record.pid
