@@ -169,8 +169,6 @@ class Daemon:
         if wanted in {None, "auto"} and not (recorded and wanted is None):
             check = await probe_isolation(self._runtime)
             self._isolation, self._isolation_reasons = check.level, check.reasons
-            if self._isolation is Isolation.NAMESPACES:
-                self._isolation = Isolation.LOOPBACK
         else:
             self._isolation = Isolation(str(wanted or recorded))
             if self._isolation is not Isolation.PLAIN:

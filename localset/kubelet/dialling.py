@@ -41,9 +41,12 @@ class Dialler:
 
     async def open_inside(self, pod_uid: str, address: str, port: int) -> Streams:
         """Connect to a port as the Pod's own programs do, on its 127.0.0.1; where it has none, on its address."""
-        if self._make_socket_inside is None:
+        if self._make_socket_inside is None or not address.startswith(self._prefix):
             return await self.open(address, port)
-        return await self._connect(await self._make_socket_inside(pod_uid), _LOOPBACK, port, None, _LIMIT)
+        try:
+            return await self._connect(await self._make_socket_inside(pod_uid), _LOOPBACK, port, None, _LIMIT)
+        except ConnectionRefusedError:  # a server that was told to bind the Pod's address, for the other levels
+            return await self.open(address, port)
 
     @staticmethod
     async def _connect(sock: socket.socket, host: str, port: int, tls: ssl.SSLContext | None, limit: int) -> Streams:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from localset.images.catalogue import Catalogue
-from tests.e2e.house import EXAMPLES, House, until
+from tests.e2e.house import EXAMPLES, House, host_address, until
 
 PATIENCE = 90.0
 
@@ -47,7 +47,8 @@ class Example:
         return {pod["metadata"]["name"]: pod for pod in items}
 
     def addresses(self) -> dict[str, str]:
-        return {name: pod["status"].get("podIP", "") for name, pod in self.pods().items()}
+        """Return where the host reaches each Pod."""
+        return {name: host_address(pod) for name, pod in self.pods().items()}
 
     def wait_until_ready(self) -> None:
         """Wait until every wanted replica is Ready and of the update revision."""

@@ -249,6 +249,11 @@ def four_letters(address: str, port: int, word: str) -> str:
         return ""
 
 
+def host_address(pod: dict[str, Any]) -> str:
+    """Return where the host reaches a Pod, "" before that is known: at level namespaces not its podIP."""
+    return str((pod["metadata"].get("annotations") or {}).get("localset.dev/host-address", ""))
+
+
 def role(address: str, port: int = 2181) -> str:
     """Return leader, follower or nothing."""
     for line in four_letters(address, port, "srvr").splitlines():

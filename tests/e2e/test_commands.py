@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.house import CHECKOUT, EXAMPLES, SEED, House, surroundings, until
+from tests.e2e.house import CHECKOUT, EXAMPLES, SEED, House, host_address, surroundings, until
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 def address_of(house: House, pod: str) -> str:
     found = house.pod(pod)
     assert found is not None
-    return found["status"]["podIP"]
+    return host_address(found)
 
 
 def runs(pid: int) -> bool:

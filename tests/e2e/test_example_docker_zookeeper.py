@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.example import needs_image
-from tests.e2e.house import House, role, until
+from tests.e2e.house import House, host_address, role, until
 
 MANIFEST = Path(__file__).parent / "manifests" / "docker-zookeeper.yaml"
 
@@ -19,7 +19,7 @@ def test_three_official_zookeepers_form_an_ensemble_that_outlives_its_leader(hou
     house.run("apply", "-f", "-", "--wait", "--timeout", "90", stdin=MANIFEST.read_text())
 
     def roles() -> dict[str, str]:
-        found = {p["metadata"]["name"]: p["status"].get("podIP", "") for p in house.json("pods")["items"]}
+        found = {p["metadata"]["name"]: host_address(p) for p in house.json("pods")["items"]}
         return {name: role(address) for name, address in found.items()}
 
     def is_ensemble() -> bool:

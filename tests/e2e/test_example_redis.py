@@ -17,7 +17,7 @@ def ask(redis: Example, pod: str, *words: str) -> str:
 
 def nodes(redis: Example, pod: str = "redis-0") -> list[list[str]]:
     """Return the fields of `cluster nodes`, with the Pod's name in place of the id."""
-    names = {address: name for name, address in redis.addresses().items()}
+    names = {pod["status"].get("podIP", ""): name for name, pod in redis.pods().items()}
     lines = [line.split() for line in ask(redis, pod, "cluster", "nodes").splitlines()]
     return [[names.get(line[1].partition(":")[0], "?"), *line[1:]] for line in lines]
 

@@ -4,7 +4,7 @@ import urllib.error
 import urllib.request
 
 from tests.e2e.example import needs_image
-from tests.e2e.house import House, until
+from tests.e2e.house import House, host_address, until
 
 PODS = {
     "web": 'image: "httpd:2.4", ports: [{containerPort: 18080}]',
@@ -48,7 +48,7 @@ def test_small_images_run_the_hosts_programs_and_an_event_says_so(house: House) 
 
     def page() -> str:
         try:
-            with urllib.request.urlopen(f"http://{web['status']['podIP']}:18080/", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://{host_address(web)}:18080/", timeout=5) as answer:
                 return answer.read().decode()
         except urllib.error.URLError:
             return ""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from kazoo.client import KazooClient
 
-from tests.e2e.house import EXAMPLES, SEED, House, role, until
+from tests.e2e.house import EXAMPLES, SEED, House, host_address, role, until
 
 NEW = EXAMPLES / "zookeeper" / "zookeeper.yaml"
 OLD = EXAMPLES / "zookeeper" / "zookeeper-v1beta1.yaml"
@@ -25,7 +25,7 @@ class Ensemble:
 
     def addresses(self) -> dict[str, str]:
         items = self.house.json("pods", "-n", self.namespace)["items"]
-        return {p["metadata"]["name"]: p["status"]["podIP"] for p in items if p["status"].get("podIP")}
+        return {p["metadata"]["name"]: host_address(p) for p in items if host_address(p)}
 
     def roles(self) -> dict[str, str]:
         return {name: role(address, self.port) for name, address in self.addresses().items()}
@@ -103,7 +103,7 @@ def _life(house: House, manifest: Path, ensemble: Ensemble) -> None:
     assert house.pids() == before
 
 
-@pytest.mark.parametrize("isolation", ["loopback", "plain"])
+@pytest.mark.parametrize("isolation", ["namespaces", "plain"])
 def test_the_example_lives_through_a_killed_leader_and_a_killed_daemon(
     make_house: Callable[..., House], isolation: str
 ) -> None:
@@ -122,7 +122,10 @@ def test_the_users_own_file_runs_byte_for_byte(house: House) -> None:
     _life(house, SEED / "zookeeper.yaml", Ensemble(house, "zk"))
 
 
-@pytest.mark.parametrize("isolation", ["loopback", pytest.param("plain", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "isolation",
+    ["namespaces", pytest.param("loopback", marks=pytest.mark.slow), pytest.param("plain", marks=pytest.mark.slow)],
+)
 def test_an_ordinary_user_has_the_same_ensemble(
     make_house: Callable[..., House], ordinary_user: str, isolation: str
 ) -> None:
