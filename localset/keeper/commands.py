@@ -10,7 +10,7 @@ import os
 import signal
 from collections.abc import Callable
 
-from localset.keeper import child, processes
+from localset.keeper import child, processes, sandbox
 from localset.keeper.journal import Fields
 from localset.keeper.loop import Loop, Timer
 from localset.keeper.registry import Registry
@@ -199,10 +199,17 @@ class Execution:
         answer({"exit_code": code, "output": text, "timed_out": timed_out, "error": error})
 
 
+def _open_terminal(registry: Registry, run_id: str) -> tuple[int, int]:
+    record = registry.records.get(run_id)
+    if record is not None and record.is_nested and record.pid is not None:
+        return sandbox.open_terminal(record.pid, is_privileged=registry.privileged)
+    return os.openpty()
+
+
 def open_session(registry: Registry, spec: Fields, *, stdin: bool) -> tuple[Command, list[int]]:
     """Start an interactive command; return it and the caller's ends: [terminal] or [stdin or nothing, out, err]."""
     if spec.get("tty"):
-        master, slave = os.openpty()
+        master, slave = _open_terminal(registry, spec["run_id"])
         user = spec.get("user")
         if user is not None and os.geteuid() == 0:
             os.fchown(slave, user, -1)

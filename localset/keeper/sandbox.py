@@ -49,6 +49,35 @@ def run(plan: Plan, namespaces: list[int], report: int, gate: int) -> NoReturn:
         os._exit(0)
 
 
+def open_terminal(pid: int, *, is_privileged: bool) -> tuple[int, int]:
+    """Return (master, slave) of a terminal that has its name in the container whose first process is `pid`.
+
+    Made in a child, which must enter; waits for it, some milliseconds. OSError when it cannot.
+    """
+    ours, theirs = socket.socketpair()
+    child = os.fork()
+    if child == 0:
+        try:
+            ours.close()
+            signal.set_wakeup_fd(-1)
+            entry = os.pidfd_open(pid)
+            linux.setns(entry, linux.CLONE_NEWNS | (0 if is_privileged else linux.CLONE_NEWUSER))
+            socket.send_fds(theirs, [b"t"], list(os.openpty()))
+        except OSError:
+            pass
+        finally:
+            os._exit(0)
+    theirs.close()
+    with ours:
+        ours.settimeout(2.0)
+        _, descriptors, _, _ = socket.recv_fds(ours, 1, 2)
+    if len(descriptors) != 2:
+        raise OSError(errno.ENXIO, "no terminal can be made in the container")
+    for descriptor in descriptors:
+        os.set_inheritable(descriptor, False)
+    return descriptors[0], descriptors[1]
+
+
 def give_socket(user: int, network: int, to: socket.socket) -> NoReturn:
     """Send a TCP socket made in the network namespace `network` and end; `user` is the outer namespace, or -1."""
     try:

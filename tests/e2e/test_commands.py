@@ -64,7 +64,9 @@ def test_the_pod_knows_its_own_name(web: House) -> None:
 
 def test_names_resolve_inside_a_pod_by_search_path(web: House) -> None:
     found = web.run("exec", "web-0", "--", "getent", "hosts", "web-1.nginx").stdout.split()
-    assert found[0] == address_of(web, "web-1")
+    pod = web.pod("web-1")
+    assert pod is not None
+    assert found[0] == pod["status"]["podIP"]
 
 
 def test_the_resolver_answers_the_host(web: House) -> None:
@@ -105,6 +107,8 @@ spec:
         image: host
         command: [sleep, inf]
         readinessProbe: {{exec: {{command: [sh, -c, "test -e {flag} && date +%s.%N >> {seen}"]}}}}
+        volumeMounts: [{{name: here, mountPath: {tmp_path}}}]
+      volumes: [{{name: here, hostPath: {{path: {tmp_path}}}}}]
 """
     web.run("apply", "-f", "-", stdin=manifest)
     until(lambda: (web.pod("quick-0") or {}).get("status", {}).get("phase") == "Running")
