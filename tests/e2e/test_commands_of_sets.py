@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.house import House, surroundings, until
+from tests.e2e.house import House, host_address, surroundings, until
 from tests.e2e.terminal import at_terminal
 
 MANIFEST = """
@@ -150,7 +150,9 @@ def test_reset_asks_and_gives_one_ordinal_fresh_volumes(web: House) -> None:
 
 def test_open_shows_what_to_type(web: House) -> None:
     shown = web.run("open", "web").stdout
-    address = web.pod("web-0")["status"]["podIP"]  # type: ignore[index]
+    pod = web.pod("web-0")
+    assert pod is not None
+    address = host_address(pod)
     assert f"web-0   {address}" in shown
     assert "web-0.web.default.svc.cluster.local" in shown
     assert "localset port-forward web-0 8080" in shown

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from tests.e2e.example import needs_image
-from tests.e2e.house import SEED, House, host_address, until
+from tests.e2e.house import SEED, House, until
 from tests.e2e.transcript import PROMPT, Done, Step, Walker, needs_port
 
 DOCUMENT = SEED / "statefulset.md"
@@ -101,7 +101,7 @@ class Walk:
     def address(self, pod: str) -> str:
         found = self.house.pod(pod)
         assert found is not None
-        return host_address(found)
+        return str(found["status"]["podIP"])
 
     def take(self, step: Step) -> None:
         done = self.walker.run(step)
