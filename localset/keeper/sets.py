@@ -58,8 +58,8 @@ class Sets:
         return found
 
     def others(self, record: Record) -> list[processes.Entry]:
-        """Return the members but the leader, as of now."""
-        return [entry for entry in self.members(record, processes.scan()) if entry.pid != record.pid]
+        """Return who descends from the leader, as of now; a shell that `exec` brought in does not."""
+        return processes.scan().descendants(record.pid or 0, record.fields.get("start_time") or 0)
 
     def end_rest(self, record: Record) -> None:
         """The leader has gone: ask the rest to end, and tell when nobody is left."""
