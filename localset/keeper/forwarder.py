@@ -3,7 +3,7 @@
 The daemon sends the whole table (`forward`), again after every change; what is open stays open, so a killed daemon cuts
 nothing. A row listens in the host's network or in the Pods' (`side`) and leads to targets, each in the network that its
 address says: 127.x is the host's. What cannot be bound is answered with the reason, tried again, and told when it
-changes. Bounded everywhere: one buffer for all, one block held back per connection, so many UDP flows per row.
+changes. Bounded everywhere: one block held back per connection, so many UDP flows per row.
 """
 
 import contextlib
@@ -12,13 +12,13 @@ import socket
 from collections.abc import Callable
 from typing import Protocol
 
+from localset.keeper.forwarder_moving import mover
 from localset.keeper.forwarder_table import Address, Key, Message, Row
 from localset.keeper.forwarder_tcp import Connection, TcpListener
 from localset.keeper.forwarder_udp import UdpListener
 from localset.keeper.loop import Loop, Timer
 
 RETRY_SECONDS = 2.0
-BLOCK_BYTES = 256 * 1024
 _BACKLOG = 128
 
 
@@ -53,7 +53,7 @@ class Forwarder:
         """Forward nothing yet."""
         self.holder = holder
         self.loop = holder.loop
-        self.buffer = memoryview(bytearray(BLOCK_BYTES))
+        self.mover = mover()
         self.connections: set[Connection] = set()
         self._open: dict[Key, TcpListener | UdpListener] = {}
         self._wanted: dict[Key, Row] = {}
@@ -156,3 +156,4 @@ class Forwarder:
         self._open.clear()
         for connection in list(self.connections):
             connection.close()
+        self.mover.close()

@@ -104,6 +104,9 @@ class Connection:
             code = sock.connect_ex(target)
             if code in {0, errno.EINPROGRESS}:
                 self._target = sock
+                if _is_connected(sock):  # mostly so within one machine: a round of the loop less
+                    self._go(sock, target)
+                    return
                 self._loop.add_writer(sock.fileno(), lambda target=target: self._connected(target))  # type: ignore[misc]
                 self._timer = self._loop.call_later(_CONNECT_SECONDS, self._give_up)
                 return
@@ -121,6 +124,9 @@ class Connection:
             self._drop_target()
             self._try_next()
             return
+        self._go(sock, target)
+
+    def _go(self, sock: socket.socket, target: Address) -> None:
         self._row.remember(self._peer, target)
         for one in (self._client, sock):
             with contextlib.suppress(OSError):
@@ -157,33 +163,27 @@ class Connection:
         self.close()
 
     def _read(self, end: _End) -> None:
-        buffer = self._forwarder.buffer
         try:
-            count = end.socket.recv_into(buffer)
+            count, rest = self._forwarder.mover.move(end.socket, end.other.socket)
         except BlockingIOError:
             return
         except OSError:
             self._reset()
             return
         if not count:
-            end.has_ended = True
-            self._loop.remove_reader(end.socket.fileno())
-            with contextlib.suppress(OSError):
-                end.other.socket.shutdown(socket.SHUT_WR)
-            if end.other.has_ended:
-                self.close()
-            return
-        try:
-            sent = end.other.socket.send(buffer[:count])
-        except BlockingIOError:
-            sent = 0
-        except OSError:
-            self._reset()
-            return
-        if sent < count:
-            end.other.held = bytes(buffer[sent:count])
+            self._end(end)
+        elif rest:
+            end.other.held = rest
             self._loop.remove_reader(end.socket.fileno())
             self._loop.add_writer(end.other.socket.fileno(), lambda: self._write(end.other))
+
+    def _end(self, end: _End) -> None:
+        end.has_ended = True
+        self._loop.remove_reader(end.socket.fileno())
+        with contextlib.suppress(OSError):
+            end.other.socket.shutdown(socket.SHUT_WR)
+        if end.other.has_ended:
+            self.close()
 
     def _write(self, end: _End) -> None:
         try:

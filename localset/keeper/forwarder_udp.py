@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _IDLE_SECONDS = 60.0
 _FLOWS = 512
 _DATAGRAMS = 64
+_LARGEST = 64 * 1024
 
 
 class _Flow:
@@ -46,16 +47,15 @@ class UdpListener:
         self._loop.add_reader(sock.fileno(), self._read)
 
     def _read(self) -> None:
-        buffer = self._forwarder.buffer
         for _ in range(_DATAGRAMS):
             try:
-                count, client = self._socket.recvfrom_into(buffer)
+                data, client = self._socket.recvfrom(_LARGEST)
             except OSError:
                 return
             flow = self._flow(client)
             if flow is not None:
                 with contextlib.suppress(OSError):  # a datagram may be lost; a refusal is the next one's error
-                    flow.send(buffer[:count])
+                    flow.send(data)
 
     def _flow(self, client: Address) -> socket.socket | None:
         known = self._flows.get(client)
@@ -80,10 +80,9 @@ class UdpListener:
         return known.socket
 
     def _back(self, client: Address, sock: socket.socket) -> None:
-        buffer = self._forwarder.buffer
         for _ in range(_DATAGRAMS):
             try:
-                count = sock.recv_into(buffer)
+                data = sock.recv(_LARGEST)
             except BlockingIOError:
                 return
             except OSError:
@@ -91,7 +90,7 @@ class UdpListener:
                 return
             self._flows[client].used = time.monotonic()
             with contextlib.suppress(OSError):
-                self._socket.sendto(buffer[:count], client)
+                self._socket.sendto(data, client)
 
     def _end_idle(self) -> None:
         self._sweep = None
