@@ -95,7 +95,7 @@ def test_several_kinds_are_shown_at_once(kubectl: Resident) -> None:
         "serviceaccount/default", "storageclass.storage.k8s.io/standard (default)", f"namespace/{kubectl.namespace}",
     ):  # fmt: skip
         assert name in shown
-    assert re.search(r"endpointslice\.discovery\.k8s\.io/web-\w{5}\s+IPv4\s+8080\s+127", shown)
+    assert re.search(r"endpointslice\.discovery\.k8s\.io/web-\w{5}\s+IPv4\s+8080\s+1(27|0)\.", shown)
     assert re.search(r"controllerrevision\.apps/web-\w+\s+statefulset\.apps/web\s+1\s", shown)
     assert re.findall(r"^\S+/web", kubectl.quiet("get", "sts/web", "svc/web"), re.MULTILINE) == [
         "statefulset.apps/web", "service/web",
@@ -163,7 +163,7 @@ def test_describe_tells_of_each_kind(kubectl: Resident) -> None:
         "sts web": r"Pods Status: +2 Running / 0 Waiting / 0 Succeeded / 0 Failed",
         "sts we": r"Name: +web\n",
         "pod web-0": r"Controlled By: +StatefulSet/web(?s:.*)Successfully assigned \S+/web-0 to ",
-        "svc web": r"Endpoints: +127\.\S+:8080,127\.\S+:8080\n",
+        "svc web": r"Endpoints: +1(?:27|0)\.\S+:8080,1(?:27|0)\.\S+:8080\n",
         "pvc www-web-0": r"Used By: +web-0\n",
         "pv": rf"Claim: +{kubectl.namespace}/www-web-0\n",
         "ep web": r"web +8080 +TCP",
