@@ -105,8 +105,11 @@ def test_the_kubeconfig_is_printed_written_merged_and_stays_right_after_a_restar
 
 def pod(name: str, command: list[str], **spec: Any) -> str:
     environment = [{"name": "PYTHONPATH", "value": sysconfig.get_paths()["purelib"]}]
-    container = {"name": "c", "image": "host", "command": command, "env": environment}
-    made = {"restartPolicy": "Never", "containers": [container], **spec}
+    # A checkout beneath /tmp, which is the Pod's own at level namespaces, would not be seen.
+    mounts = [{"name": "python", "mountPath": sys.prefix, "readOnly": True}]
+    container = {"name": "c", "image": "host", "command": command, "env": environment, "volumeMounts": mounts}
+    volumes = [{"name": "python", "hostPath": {"path": sys.prefix}}]
+    made = {"restartPolicy": "Never", "containers": [container], "volumes": volumes, **spec}
     return json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": made})
 
 
