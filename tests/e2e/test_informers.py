@@ -25,7 +25,7 @@ from localset.client.client import ObjectList, PatchType, WatchType
 from localset.client.http import HttpClient
 from localset.client.informer import Informer
 from localset.machinery.errors import StatusError
-from tests.e2e.house import House
+from tests.e2e.house import House, until
 
 MINE = "of=this-test"
 State = dict[str, str]
@@ -204,6 +204,8 @@ class Follower:
 
 
 def daemon_of(house: House) -> psutil.Process:
+    """Return the daemon, which may be on its way up after an earlier kill."""
+    until(lambda: house.run("status", check=False).returncode == 0)
     return psutil.Process(house.status()["daemon"]["pid"])
 
 

@@ -5,6 +5,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 from kazoo.client import KazooClient
 
@@ -60,6 +61,11 @@ class Ensemble:
             client.stop()
             client.close()
 
+    def leaders(self) -> dict[str, int]:
+        """Return Pod → pid of its container's first process; probes come and go beside it."""
+        pods = self.house.json("pods", "-n", self.namespace)["items"]
+        return {pod["metadata"]["name"]: self.house.leader(pod) for pod in pods}
+
     def leader_pid(self) -> tuple[str, int]:
         """Return (Pod, pid of its JVM) of the present leader."""
         name = next(n for n, r in self.roles().items() if r == "leader")
@@ -96,11 +102,12 @@ def _life(house: House, manifest: Path, ensemble: Ensemble) -> None:
     assert ensemble.addresses() == addresses
     assert ensemble.read(int(name.rpartition("-")[2]), "/proof") == b"written through 0"
 
-    before = house.pids()
+    before = ensemble.leaders()
     os.kill(house.status()["daemon"]["pid"], signal.SIGKILL)
     until(lambda: house.run("status", check=False).returncode == 0, 20, "the keeper starts the daemon again")
     until(ensemble.is_ready, 20, "Ready after the daemon's restart")
-    assert house.pids() == before
+    assert ensemble.leaders() == before
+    assert all(map(psutil.pid_exists, before.values()))
 
 
 @pytest.mark.parametrize("isolation", ["namespaces", "plain"])

@@ -77,12 +77,14 @@ async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 async def ask(port: int, data: bytes = b"") -> bytes:
     async with asyncio.timeout(20):
         reader, writer = await asyncio.open_connection(ADDRESS, port)
-        writer.write(data)
-        writer.write_eof()
-        answer = await reader.read(-1)
-        writer.close()
-        await writer.wait_closed()
-        return answer
+        try:
+            writer.write(data)
+            writer.write_eof()
+            return await reader.read(-1)
+        finally:
+            writer.close()
+            with contextlib.suppress(OSError):  # a reset has been told already
+                await writer.wait_closed()
 
 
 def free_port() -> int:
