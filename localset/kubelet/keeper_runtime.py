@@ -74,6 +74,7 @@ class KeeperRuntime:
         self._is_started = self._is_ending = False
         self._send_lock = asyncio.Lock()
         self._queues: list[asyncio.Queue[ProcessReport]] = []
+        self._starting: dict[str, ProcessReport | None] = {}
         self._sessions: dict[str, PipeSession] = {}
         self._daemon: wire.Message | None = None
         self._subnet: str | None = None
@@ -310,14 +311,25 @@ class KeeperRuntime:
             return answer
 
     def _publish(self, report: ProcessReport) -> None:
+        if report.run_id in self._starting:
+            self._starting[report.run_id] = report
         for queue in self._queues:
             queue.put_nowait(report)
 
     # --- Runtime --------------------------------------------------------------------------------------------------
 
     async def spawn(self, spec: ProcessSpec) -> ProcessReport:
-        """Start a process; a known run id answers its present state."""
-        return _report(await self._request({"do": "spawn", "spec": _plain(spec)}))
+        """Start a process; a known run id answers its present state.
+
+        NB: a process that ends at once can be reported over before its answer is taken up, and whoever follows the
+        events does not know its run id yet: the newest report counts, or that end would never be told.
+        """
+        self._starting[spec.run_id] = None
+        try:
+            answer = _report(await self._request({"do": "spawn", "spec": _plain(spec)}))
+        finally:
+            newest = self._starting.pop(spec.run_id, None)
+        return newest or answer
 
     async def stop(self, run_id: str, grace_seconds: float) -> None:
         """Begin to end the whole set."""

@@ -176,6 +176,24 @@ async def test_a_hundred_processes_start_and_end(tmp_path):
             await runtime._request({"do": "shutdown"})
 
 
+async def test_the_end_of_a_quick_process_is_told_with_its_start_or_after_it(tmp_path):
+    known: dict[str, ProcessReport] = {}
+
+    async def follow(runtime):
+        async for report in runtime.events():
+            if report.run_id in known:  # as the kubelet: what it does not know yet is not its own
+                known[report.run_id] = report
+
+    async def start(runtime, run_id):
+        known[run_id] = await runtime.spawn(spec(tmp_path, run_id, "true"))
+
+    async with running(tmp_path) as runtime, asyncio.TaskGroup() as group:
+        follower = group.create_task(follow(runtime))
+        await asyncio.gather(*(start(runtime, f"q{n}-{A}") for n in range(60)))
+        await until(lambda: all(report.state.is_over for report in known.values()), "every end is known")
+        follower.cancel()
+
+
 async def test_closing_stdout_makes_no_spin_and_dev_stdout_can_be_opened_again(tmp_path):
     async with running(tmp_path) as runtime:
         user = 65534 if os.geteuid() == 0 else None
