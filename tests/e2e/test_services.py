@@ -1,5 +1,6 @@
 """Services with an address of their own, and Pods' ports, from the host and from Pods."""
 
+import http.client
 import os
 import signal
 import socket
@@ -51,7 +52,7 @@ def pages(address: str, port: int) -> set[str]:
     """Return what three requests bring; nothing where one falls on a Pod that ends this moment."""
     try:
         return {page(address, port) for _ in range(3)}
-    except OSError:
+    except (OSError, http.client.HTTPException):
         return set()
 
 
