@@ -40,11 +40,16 @@ _for = click.option("--for", "seconds", type=DURATION, default=None, help="Heal 
 
 
 @click.group()
-def fault() -> None:
+@click.pass_context
+def fault(ctx: click.Context) -> None:
     """Let something go wrong on purpose, see what is wrong, and heal it.
 
     TARGET is a Pod's name or SET/ORDINAL. The Pod's events tell each fault; it ends with the Pod at the latest.
     """
+    # click looks for a command's defaults one floor deeper in each group: the remembered namespace is for all of these.
+    ctx.default_map = (
+        dict.fromkeys(ctx.command.commands, ctx.default_map) if isinstance(ctx.command, click.Group) else None
+    )
 
 
 @fault.command()

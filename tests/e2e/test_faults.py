@@ -35,6 +35,10 @@ def test_pods_are_cut_frozen_killed_and_filled_and_healed(make_house: Callable[.
     house = make_house(isolation="namespaces")
     _apply(house, "faults.yaml")
 
+    elsewhere = house.run("-n", "elsewhere", "fault", "freeze", "frail-0", check=False)
+    assert (elsewhere.returncode, "not found" in elsewhere.stderr) == (1, True), (
+        "there is no such Pod in that namespace"
+    )
     house.run("fault", "cut", "frail-0", "--from", "frail-1")
     assert not _reaches(house, "frail-0", "frail-1")
     assert not _reaches(house, "frail-1", "frail-0")
