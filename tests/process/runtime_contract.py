@@ -120,6 +120,15 @@ async def bench(directory: Path, level: Isolation):
         await runtime.aclose()
 
 
+def assert_none_lost(lines: list[str], first: int) -> None:
+    """Assert that counted lines are all there and in order.
+
+    Those that a keeper killed between writing and consuming had copied stand twice (reliability M6, G5).
+    """
+    numbers = list(dict.fromkeys(int(line) for line in lines))
+    assert numbers == list(range(first, first + len(numbers)))
+
+
 def left_behind(directory: Path, key: str) -> list[str]:
     """Return what keeps something of a runtime alive: its processes, its mounts, namespaces that we hold open.
 
@@ -206,8 +215,7 @@ async def a_killed_keeper_loses_no_process_no_line_and_no_exit_code(directory: P
         await b.said("a", len(b.lines("a")) + 3)
         assert (await b.execute("a", "true")).exit_code == 0
         assert (await b.stop("a", 5)).exit_code in ({9} if _kernel() >= (6, 15) else {9, None})
-        numbers = [int(line) for line in b.lines("a")]
-        assert numbers == list(range(1, len(numbers) + 1))
+        assert_none_lost(b.lines("a"), 1)
 
 
 def _kernel() -> tuple[int, ...]:
@@ -346,7 +354,7 @@ async def what_lives_goes_on_whoever_is_killed(directory: Path, level: Isolation
             await b.spawn(f"new-{who}", "sh", "-c", "cat /sys/class/net/eth0/operstate; exec sleep 1000", pod=4)
             assert await b.said(f"new-{who}", 1) == ["up"]
         await b.stop("ask", 0)
-        assert b.lines("ask") == [str(n + 1) for n in range(len(b.lines("ask")))]
+        assert_none_lost(b.lines("ask"), 1)
 
 
 async def when_all_are_killed_the_pods_are_gone_and_nothing_is_left(directory: Path, level: Isolation) -> None:
