@@ -110,8 +110,21 @@ spec:
         volumeMounts: [{{name: here, mountPath: {tmp_path}}}]
       volumes: [{{name: here, hostPath: {{path: {tmp_path}}}}}]
 """
-    web.run("apply", "-f", "-", stdin=manifest)
-    until(lambda: (web.pod("quick-0") or {}).get("status", {}).get("phase") == "Running")
+    took: list[float] = []
+    # One answer in time shows what localset needs; a late one may be this machine's doing, three are not.
+    while len(took) < 3 and min(took, default=1) > 0.1:
+        flag.unlink(missing_ok=True)
+        seen.unlink(missing_ok=True)
+        web.run("apply", "-f", "-", stdin=manifest)
+        until(lambda: (web.pod("quick-0") or {}).get("status", {}).get("phase") == "Running")
+        took.append(_seconds_from_success_to_answer(web, flag, seen))
+        web.run("delete", "sts,svc", "quick")
+        until(lambda: web.pod("quick-0") is None)
+    assert min(took) <= 0.1, took
+
+
+def _seconds_from_success_to_answer(web: House, flag: Path, seen: Path) -> float:
+    """Let the probe of quick-0 succeed, and ask until the DNS gives its address."""
     server, _, port = web.status()["dns"]["address"].rpartition(":")
     packet = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00"
     for label in ["quick-0", "quick", "default", "svc", "cluster", "local"]:
@@ -131,10 +144,7 @@ spec:
         while not answers():
             assert time.monotonic() < deadline
         answered = time.time()
-    first = float(seen.read_text().splitlines()[0])
-    web.run("delete", "sts", "quick")
-    web.run("delete", "svc", "quick")
-    assert answered - first <= 0.1 + 0.15, f"{answered - first:.3f} s"  # the second term is this noisy machine's
+    return answered - float(seen.read_text().splitlines()[0])
 
 
 def test_exec_gives_the_commands_own_exit_code(web: House) -> None:
