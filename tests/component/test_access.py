@@ -84,7 +84,7 @@ async def test_old_tls_and_plain_http_are_refused(house: TlsHouse) -> None:
             caller.context.minimum_version = caller.context.maximum_version = ssl.TLSVersion.TLSv1_1
         caller.call("GET", "/version")
 
-    with pytest.raises(OSError, match=r"(?i)alert|reset|protocol|version"):
+    with pytest.raises(OSError, match=r"(?i)alert|reset|protocol|version|closed|EOF"):
         await house.run(attempt)
     reader, writer = await asyncio.open_connection("127.0.0.1", house.port)
     writer.write(b"GET /version HTTP/1.1\r\nHost: localhost\r\n\r\n")

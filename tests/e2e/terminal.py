@@ -10,6 +10,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+PROMPT = "# " if os.geteuid() == 0 else "$ "
+"""What a shell in a container of ours asks with: its program runs as whoever runs the daemon."""
+
 
 def at_terminal(
     argv: Sequence[str | Path], environment: dict[str, str], dialogue: Sequence[tuple[str, str]], seconds: float = 30

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.house import House, surroundings, until
-from tests.e2e.terminal import at_terminal
+from tests.e2e.terminal import PROMPT, at_terminal
 
 MANIFEST = Path(__file__).parent / "manifests" / "streams.yaml"
 SET = """
@@ -163,7 +163,7 @@ def test_a_pod_that_does_not_run_says_why(pods: House) -> None:
 
 
 def test_a_shell_on_a_terminal_knows_its_size_and_its_end(pods: House) -> None:
-    dialogue = [("# ", "stty size\n"), ("33 111", "echo ans$((40 + 2))\n"), ("ans42", "exit 5\n")]
+    dialogue = [(PROMPT, "stty size\n"), ("33 111", "echo ans$((40 + 2))\n"), ("ans42", "exit 5\n")]
     code, shown = at_terminal(argv("exec", "-it", "web", "--", "sh"), environment(pods), dialogue)
     assert code == 5, shown
 
@@ -188,7 +188,7 @@ def test_a_shell_hears_of_a_new_size(pods: House) -> None:
 
 def test_run_at_a_terminal_as_the_seed_has_it(pods: House) -> None:
     words = ["run", "-i", "--tty", "--image", "busybox", "dns-test", "--restart=Never", "--rm", "/bin/sh"]
-    dialogue = [("# ", "stty size\n"), ("33 111", "echo ans$((40 + 2))\n"), ("ans42", "exit 4\n")]
+    dialogue = [(PROMPT, "stty size\n"), ("33 111", "echo ans$((40 + 2))\n"), ("ans42", "exit 4\n")]
     code, shown = at_terminal(argv(*words), environment(pods), dialogue)
     assert code == 4, shown
     assert "If you don't see a command prompt, try pressing enter." in shown

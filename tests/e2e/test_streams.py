@@ -23,7 +23,7 @@ import pytest
 
 from tests.e2e.house import House, until
 from tests.e2e.kubectls import find_kubectl, newest_kubectl
-from tests.e2e.terminal import at_terminal
+from tests.e2e.terminal import PROMPT, at_terminal
 
 MANIFEST = Path(__file__).parent / "manifests" / "streams.yaml"
 SPOKEN = [
@@ -120,7 +120,7 @@ def test_commands_files_terminals_and_ports_in_each_version(each: Kubectl, tmp_p
     assert (done.returncode, done.stdout) == (3, "input\n")
     assert done.stderr == "err\ncommand terminated with exit code 3\n"
     code, shown = at_terminal([each.program, "exec", "-it", "web", "--", "sh"], each.environment,
-                              [("# ", "stty size\n"), ("33 111", "exit 5\n")])  # fmt: skip
+                              [(PROMPT, "stty size\n"), ("33 111", "exit 5\n")])  # fmt: skip
     assert (code, "33 111" in shown) == (5, True)
     source = tmp_path / "tree"
     source.mkdir()
@@ -177,7 +177,7 @@ def test_logs_in_all_forms(kubectl: Kubectl) -> None:
 def test_run_at_a_terminal_as_in_the_tutorials(shared: House, tmp_path: Path, minor: str) -> None:
     kubectl = Kubectl(find_kubectl(minor), tmp_path, shared.data / "kubeconfig")
     words = ["run", "-i", "--tty", "--image", "busybox", f"dns-{minor[-2:]}", "--restart=Never", "--rm", "/bin/sh"]
-    dialogue = [("# ", "stty size\n"), ("33 111", "echo ans$((40 + 2))\n"), ("ans42", "exit 4\n")]
+    dialogue = [(PROMPT, "stty size\n"), ("33 111", "echo ans$((40 + 2))\n"), ("ans42", "exit 4\n")]
     code, shown = at_terminal([kubectl.program, *words], kubectl.environment, dialogue)
     assert code == 4, shown
     assert "deleted" in shown
@@ -193,7 +193,7 @@ def test_run_with_a_pipe_ends_with_it(kubectl: Kubectl) -> None:
 
 def test_debug_joins_the_pod_and_copies_it(kubectl: Kubectl) -> None:
     words = [kubectl.program, "debug", "-it", "web", "--image=host", "--target=main", "-c", "debugger", "--", "sh"]
-    code, shown = at_terminal(words, kubectl.environment, [("# ", "hostname; echo $((40 + 2))\n"), ("42", "exit\n")])
+    code, shown = at_terminal(words, kubectl.environment, [(PROMPT, "hostname; echo $((40 + 2))\n"), ("42", "exit\n")])
     assert (code, "web" in shown) == (0, True), shown
     state = "jsonpath={.status.ephemeralContainerStatuses[0].state.terminated.exitCode}"
     until(lambda: kubectl.out("get", "pod", "web", "-o", state) == "0", why="the debugger's end in the status")

@@ -8,13 +8,14 @@ import pytest
 
 LOOK = """
 import json, sys
+before = {name.partition('.')[0] for name in sys.modules} | {'localset'}  # a machine's sitecustomize
 import localset.__main__, localset.cli.main, localset.cli.up, localset.daemon.start
 localset.daemon.start._import_the_house()
 own = [name for name in sys.modules if name.partition('.')[0] == 'localset']
 made = [c for n in own for c in vars(sys.modules[n]).values() if isinstance(c, type) and c.__module__ == n]
 print(json.dumps({
     'own': own,
-    'others': sorted({name.partition('.')[0] for name in sys.modules} - set(sys.stdlib_module_names) - {'localset'}),
+    'others': sorted({name.partition('.')[0] for name in sys.modules} - set(sys.stdlib_module_names) - before),
     'client': [name for name in sys.modules if name.startswith(('aiohttp.client', 'aiohttp.connector'))],
     'dataclasses': [f'{c.__module__}.{c.__name__}' for c in made if '__dataclass_fields__' in vars(c)],
 }))
