@@ -4,13 +4,14 @@ import time
 
 from localset.apis.pods import is_running_and_ready
 from localset.apis.statefulsets import replicas_of
-from localset.apis.views import host_address_of
+from localset.apis.views import HOST_ADDRESS
 from localset.cli.board import Board
 from localset.cli.context import Context
 from localset.cli.output import put_painted, say
 from localset.cli.reasons import ordinals
 from localset.cli.transport import DaemonNotRunningError
 from localset.machinery.errors import StatusError
+from localset.machinery.metadata import annotations_of
 
 
 def wait_until_ready(context: Context, sets: list[tuple[str, str]], timeout: float) -> int:
@@ -41,7 +42,11 @@ def _show(board: Board, wanted: tuple[str, list[str]], shown: dict[str, str], st
             continue
         rows = ordinals(statefulset, board.pods, board.events)
         for pod_name, pod, reason in rows:
-            text = f"Ready  {host_address_of(pod)}" if pod and not reason else reason
+            address = annotations_of(pod).get(HOST_ADDRESS) if pod else None
+            if not reason and not address:  # the kubelet tells it right after readiness, off the path to it
+                is_done = False
+                continue
+            text = reason or f"Ready  {address}"
             if shown.get(pod_name) != text:
                 shown[pod_name] = text
                 elapsed = f"{time.monotonic() - started:5.1f}s"
