@@ -5,8 +5,8 @@ from typing import Any
 import click
 
 from localset.cli.context import Context
-from localset.cli.output import say
-from localset.cli.pods import container_meant, pod_meant
+from localset.cli.output import fail, say
+from localset.cli.pods import all_containers, container_meant, pod_meant, refuse_when_over
 from localset.cli.sessions import carry, exit_code, open_session
 from localset.cli.terminal import has_terminal
 
@@ -20,11 +20,18 @@ PROMPT_HINT = "If you don't see a command prompt, try pressing enter."
 @click.option("-q", "--quiet", is_flag=True, help="Only what the process prints.")
 @click.option("-n", "--namespace", default="default", help="Namespace.")
 @click.option("--pod-running-timeout", hidden=True, expose_value=False)
-@click.argument("pod")
+@click.argument("pod", default="")
 @click.pass_obj
 def attach(context: Context, /, pod: str, **options: Any) -> int:
     """Attach to a running container: `attach web-0`, `attach -it dns-test`."""
+    if not pod:
+        fail("at least 1 argument is required for attach", hint="localset attach POD")
     found = pod_meant(context, pod, options["namespace"])
+    refuse_when_over(found, "attach")
+    names = all_containers(found)
+    if options["container"] and options["container"] not in names:
+        why = f"container {options['container']} not found in pod {found['metadata']['name']}"
+        fail(f"cannot attach to the container: {why}", hint=f"its containers are: {', '.join(names)}")
     container = container_meant(found, options["container"], is_quiet=options["quiet"])
     return exit_code(attach_to(context, found, container, options))
 

@@ -2,7 +2,7 @@
 
 import click
 
-from localset.cli.output import put
+from localset.cli.output import fail, put
 
 _BASH = r"""# bash completion of localset; put it into your ~/.bashrc: source <(localset completion bash)
 _localset() {
@@ -55,7 +55,7 @@ SCRIPTS = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}
 
 
 @click.command()
-@click.argument("shell", type=click.Choice(sorted(SCRIPTS)))
+@click.argument("shell", default="")
 def completion(shell: str) -> int:
     """Print what lets your shell complete commands, flags, kinds and the names of objects.
 
@@ -64,5 +64,9 @@ def completion(shell: str) -> int:
     zsh:   source <(localset completion zsh)
     fish:  localset completion fish > ~/.config/fish/completions/localset.fish
     """
+    if shell not in SCRIPTS:
+        why = f'Unsupported shell type "{shell}".' if shell else "Shell not specified."
+        known = f"the shells are: {', '.join(SCRIPTS)}"
+        fail(f"{why}\nSee 'localset completion -h' for help and examples", hint=known)
     put(SCRIPTS[shell].rstrip("\n"))
     return 0

@@ -39,8 +39,8 @@ def _is_remote(text: str) -> bool:
 
 
 @click.command()
-@click.argument("source")
-@click.argument("destination")
+@click.argument("source", default="")
+@click.argument("destination", default="")
 @click.option("-c", "--container", default="", help="Container; default: the only or the first.")
 @click.option("-n", "--namespace", default="default", help="Namespace.")
 @click.option("--no-preserve", is_flag=True, help="Do not keep owner and permissions in the container.")
@@ -49,6 +49,8 @@ def _is_remote(text: str) -> bool:
 def cp(context: Context, /, source: str, destination: str, **options: Any) -> int:
     """Copy files: `cp page.html web-0:/usr/share/nginx/html/`, `cp web-0:/etc/nginx nginx`."""
     namespace = options["namespace"]
+    if not destination:
+        fail("source and destination are required", hint="localset cp FILE POD:/path, or localset cp POD:/path FILE")
     if _is_remote(source) and _is_remote(destination):
         fail("one of src or dest must be a local file specification")
     if _is_remote(destination):

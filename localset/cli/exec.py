@@ -5,8 +5,8 @@ from typing import Any
 import click
 
 from localset.cli.context import Context
-from localset.cli.output import fail
-from localset.cli.pods import container_meant, pod_meant
+from localset.cli.output import CommandError, fail
+from localset.cli.pods import all_containers, container_meant, pod_meant, refuse_when_over
 from localset.cli.sessions import carry, exit_code, open_session
 from localset.cli.terminal import has_terminal
 
@@ -33,12 +33,22 @@ def exec_(context: Context, /, pod: str, command: tuple[str, ...], **options: An
     if not words:
         fail("you must specify at least one command for the container", hint=f"localset exec {pod} -- COMMAND")
     found = pod_meant(context, pod, options["namespace"])
+    refuse_when_over(found, "exec into")
+    _refuse_unknown(found, options["container"])
     container = container_meant(found, options["container"], is_quiet=options["quiet"])
     has_stdin, has_tty = options["has_stdin"], has_terminal(options["has_tty"])
     session = open_session(
         context, found, "exec", container, command=tuple(words), has_stdin=has_stdin, has_tty=has_tty
     )  # fmt: skip
     return exit_code(carry(session, has_stdin=has_stdin, has_tty=has_tty))
+
+
+def _refuse_unknown(pod: dict[str, Any], container: str) -> None:
+    names = all_containers(pod)
+    if container and container not in names:
+        why = f"container {container} is not valid for pod {pod['metadata']['name']}"
+        hint = f"its containers are: {', '.join(names)}"
+        raise CommandError(f"Error from server (BadRequest): {why}", hint=hint, prefix="")
 
 
 def _named_in(context: Context, options: dict[str, Any]) -> str:

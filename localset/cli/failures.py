@@ -6,6 +6,7 @@ saved in the data directory and its place is named.
 
 import difflib
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from localset.cli.transport import Api, DaemonNotRunningError
 from localset.machinery.errors import StatusError
 
 INTERRUPTED = 130
+_UNKNOWN_COMMAND = re.compile(r"No such command '(.*)'")
 
 
 def tell(context: Context, error: BaseException) -> int:
@@ -100,9 +102,23 @@ def _usage(error: click.UsageError) -> tuple[str, str]:
             return f'error: required flag(s) "{error.param.opts[-1].lstrip("-")}" not set', usage
         return f"error: {error.param.make_metavar(error.ctx)} must be specified\n{help_line}", usage
     message, _, hint = error.format_message().partition("\nhint: ")
+    if isinstance(error, click.BadParameter) and isinstance(error.param, click.Option) and (why := _go_words(error)):
+        shown = ", ".join(sorted(error.param.opts, key=len))
+        return f'error: invalid argument "{why[0]}" for "{shown}" flag: {why[1]}\n{help_line}', error.message
+    if error.ctx is not None and error.ctx.parent is not None and (unknown := _UNKNOWN_COMMAND.match(message)):
+        return f"error: unknown command \"{unknown[1]}\"\nSee '{command} -h' for help and examples", hint
     if isinstance(error, click.BadParameter) or error.ctx is None or error.ctx.parent is None:
         return f"error: {message}", hint
     return f"error: {message}\n{help_line}", hint
+
+
+def _go_words(error: click.BadParameter) -> tuple[str, str] | None:
+    """Return the value of a flag and what Go, and so kubectl, has against it; None for another kind of mistake."""
+    number = re.fullmatch(r"'(.*)' is not a valid integer\.?", error.message)
+    if number:
+        return number[1], f'strconv.ParseInt: parsing "{number[1]}": invalid syntax'
+    duration = re.match(r'"(.*)" is not a duration', error.message)
+    return (duration[1], f'time: invalid duration "{duration[1]}"') if duration else None
 
 
 def server_error(error: StatusError) -> str:

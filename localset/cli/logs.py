@@ -5,6 +5,7 @@ sequences are shown instead of obeyed (reliability.md E1). Lines of several are 
 words name a set.
 """
 
+import re
 from typing import Any
 
 import click
@@ -17,6 +18,7 @@ from localset.cli.pods import PODS, SETS, all_containers, container_meant, parse
 from localset.machinery.errors import StatusError
 
 _Pod = dict[str, Any]
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 
 
 @click.command()
@@ -64,9 +66,12 @@ def _refuse_what_excludes(target: str, options: dict[str, Any]) -> None:
             "the logs command\nSee 'localset logs -h' for help and examples"
         )
     if target and options["selector"]:
-        fail("only a selector (-l) or a POD name is allowed")
+        fail("only a selector (-l) or a POD name is allowed\nSee 'localset logs -h' for help and examples")
     if options["since"] is not None and options["since_time"]:
         fail("at most one of `sinceTime` or `sinceSeconds` may be specified")
+    if options["since_time"] and not _MOMENT.fullmatch(options["since_time"]):
+        given, form = options["since_time"], "2006-01-02T15:04:05Z07:00"  # Go's way to write a form
+        fail(f'parsing time "{given}" as "{form}": cannot parse "{given}" as "2006"', hint="as 2026-01-31T12:00:00Z")
     if options["container"] and options["all_containers"]:
         fail("--all-containers=true should not be specified with container name " + options["container"])
     if options["tail"] is not None and options["tail"] < -1:

@@ -42,7 +42,10 @@ def nodes_meant(context: Context, names: tuple[str, ...], selector: str, verb: s
         fail("cannot specify both a node name and a --selector option")
     if not names and not selector:
         known = ", ".join(node["metadata"]["name"] for node in context.items(BY_NAME["nodes"], ""))
-        fail(f"USAGE: {verb} NODE", hint=f"the Nodes are: {known}")
+        fail(
+            f"USAGE: {verb} NODE [flags]\nSee 'localset {verb} -h' for help and examples",
+            hint=f"the Nodes are: {known}",
+        )
     if selector:
         return context.items(BY_NAME["nodes"], "", labelSelector=selector)
     return [context.get(BY_NAME["nodes"], "", name.removeprefix("node/").removeprefix("nodes/")) for name in names]

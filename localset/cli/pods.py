@@ -77,6 +77,13 @@ def all_containers(pod: _Pod) -> list[str]:
     return [c["name"] for f in ("initContainers", "containers", "ephemeralContainers") for c in spec.get(f) or []]
 
 
+def refuse_when_over(pod: _Pod, deed: str) -> None:
+    """Fail when a Pod has run to its end: nothing can be started in it, nor attached to."""
+    phase = phase_of(pod)
+    if phase in {"Succeeded", "Failed"}:
+        fail(f"cannot {deed} a container in a completed pod; current phase is {phase}")
+
+
 def container_meant(pod: _Pod, given: str, *, is_quiet: bool = False) -> str:
     """Return the container to use; says which of several was taken, fails with the list when there is none such."""
     names = all_containers(pod)

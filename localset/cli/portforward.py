@@ -24,14 +24,20 @@ _CHUNK = 32 * 1024
 
 
 @click.command(name="port-forward")
-@click.argument("target")
-@click.argument("ports", nargs=-1, required=True)
+@click.argument("target", default="")
+@click.argument("ports", nargs=-1)
 @click.option("--address", "addresses", default="localhost", show_default=True, help="Addresses to listen on.")
 @click.option("-n", "--namespace", default="default", help="Namespace.")
 @click.option("--pod-running-timeout", hidden=True, expose_value=False)
 @click.pass_obj
 def port_forward(context: Context, target: str, ports: tuple[str, ...], addresses: str, namespace: str) -> int:
     """Forward ports of this machine: `port-forward zk-0 2181`, `port-forward svc/nginx 8080:web`, `… sts/zk :2181`."""
+    if not ports:
+        fail(
+            "TYPE/NAME and list of ports are required for port-forward\n"
+            "See 'localset port-forward -h' for help and examples",
+            hint="localset port-forward POD LOCAL:REMOTE",
+        )
     resource, name = parse_target(target)
     owner = context.get(resource, namespace, name)
     if resource == PODS:

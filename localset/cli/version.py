@@ -15,7 +15,7 @@ from localset.cli.output import fail, put, to_json, to_yaml
 def version(context: Context, output: str, *, is_client_only: bool) -> int:
     """Print the versions of client and daemon."""
     if output not in {"", "yaml", "json"}:
-        fail(f"--output must be 'yaml' or 'json', not \"{output}\"")
+        fail("--output must be 'yaml' or 'json'")
     found: dict[str, Any] = {"clientVersion": {"gitVersion": own_version(), "platform": _platform()}}
     if output:
         if not is_client_only:

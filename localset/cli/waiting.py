@@ -159,6 +159,8 @@ def _wait(context: Context, found: Found, test: Test | None, timeout: float, *, 
         if test is not None and test(now):
             return dict(now)
         left = deadline - time.monotonic()
+        if left <= 0 and not timeout:
+            fail(f"condition not met for {found.kind.resource.plural}/{found.name}")
         if left <= 0:
             fail(f"timed out waiting for the condition on {found.kind.resource.plural}/{found.name}")
         query = {

@@ -56,7 +56,7 @@ class SideBySide:
         return outcome
 
     def _ours(self, *words: str, stdin: str | None) -> Outcome:
-        out, err = io.StringIO(), io.StringIO()
+        out, err = (io.TextIOWrapper(io.BytesIO(), write_through=True) for _ in range(2))
         before = sys.stdin
         sys.stdin = io.TextIOWrapper(io.BytesIO((stdin or "").encode()))
         try:
@@ -64,7 +64,8 @@ class SideBySide:
                 code = run(["--data-dir", str(self.house.data), *words])
         finally:
             sys.stdin = before
-        return Outcome(code, out.getvalue(), err.getvalue())
+        texts = [stream.buffer.getvalue().decode() for stream in (out, err)]
+        return Outcome(code, *texts)
 
     def twin(self, kind: str, name: str, namespace: str) -> str:
         """Return an object, as JSON, without what differs between twins."""
