@@ -4,6 +4,7 @@ import functools
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -13,6 +14,10 @@ import pytest
 
 from tests.e2e.house import House
 from tests.e2e.resident import Resident
+
+# A shell starts what it puts into the background deaf to Ctrl-C, and every command that a test starts would be so too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Each worker of pytest-xdist has its own user: one may still use what another is done with.
 USER = "localset-test" + os.environ.get("PYTEST_XDIST_WORKER", "")
