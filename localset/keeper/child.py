@@ -28,7 +28,10 @@ _CONFIGURED_FAILURE = 127
 class Parts:
     """Descriptors and facts that the child needs; all descriptors were opened by the parent."""
 
-    __slots__ = ("gate", "is_terminal", "limits", "namespaces", "privileged", "report", "streams", "user_namespace")
+    __slots__ = (
+        *("gate", "is_terminal", "limits", "makes_terminal", "namespaces", "privileged", "report", "streams"),
+        "user_namespace",
+    )
 
     def __init__(
         self, report: int, streams: tuple[int, int, int], *, gate: int = -1, is_terminal: bool = False
@@ -38,6 +41,7 @@ class Parts:
         self.streams = streams
         self.gate = gate
         self.is_terminal = is_terminal
+        self.makes_terminal = False  # in the container; `streams` are then the socket that its master side goes to
         self.limits: tuple[int, int] | None = None
         self.privileged = False
         self.namespaces: list[int] = []  # the Pod's: net, ipc, uts, and pid where its containers share that
@@ -81,6 +85,8 @@ def _become(spec: Spec, parts: Parts, inside_pid: int | None) -> None:
             _be_inner_process(parts)
     elif is_isolated:
         _surround(spec, parts)
+    if parts.makes_terminal:
+        _make_terminal(spec, parts)
     _take_streams(parts)
     _drop_rights(spec, is_privileged=parts.privileged, level=level)
     _change_directory(spec, is_isolated=is_isolated)
@@ -111,6 +117,18 @@ def _surround(spec: Spec, parts: Parts) -> None:
         _isolate(spec, is_privileged=parts.privileged)
     if not parts.privileged:
         _look_like_the_manifests_user(spec, outer_ids)
+
+
+def _make_terminal(spec: Spec, parts: Parts) -> None:
+    """Make a terminal that has its name in the container's /dev/pts, and send its master side to the keeper."""
+    master, slave = os.openpty()
+    user = spec.get("user")
+    if user is not None and parts.privileged:
+        os.fchown(slave, user, -1)
+    with socket.socket(fileno=parts.streams[0]) as keeper, contextlib.suppress(BrokenPipeError):
+        socket.send_fds(keeper, [b"t"], [master])
+    os.close(master)
+    parts.streams = (slave, slave, slave)
 
 
 def _take_streams(parts: Parts) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -64,6 +65,7 @@ class Record:
         "stdin",
         "stop_after_exec",
         "terminal",
+        "terminal_offer",
     )
 
     def __init__(self, run_id: str, fields: Fields) -> None:
@@ -86,6 +88,7 @@ class Record:
         self.log: LogFile | None = None
         self.pumps: list[Pump] = []
         self.terminal = -1
+        self.terminal_offer: socket.socket | None = None  # by which a child sends the terminal that it made
         self.stdin = -1
         self.grace_timer: Timer | None = None
         self.roots: dict[int, int] = {}

@@ -85,6 +85,7 @@ class Registry:
         gate_read, gate_write = os.pipe()
         report_read, report_write = os.pipe()
         parts = child.Parts(report_write, standard, gate=gate_read, is_terminal=is_terminal)
+        parts.makes_terminal = is_terminal and record.terminal < 0
         parts.limits, parts.privileged = self.limits, self.privileged
         spec = record.spec
         spec["environment"][processes.RUN_ID] = record.run_id
@@ -146,6 +147,7 @@ class Registry:
         os.close(record.report_pipe)
         record.report_pipe = -1
         self._close_gate(record)
+        streams.take_terminal(self.loop, record)
         text = record.report_data
         if text == child.ABOUT_TO_EXEC:
             self.happen(record, Event.EXEC_OK)

@@ -2,12 +2,15 @@
 
 FIFOs are opened for reading and writing on both sides, so that each side may die without the other noticing; they stay
 on disk until the process is over, where the next keeper finds them. A terminal does not outlive its keeper: its master
-side is a descriptor only, and the program gets SIGHUP (docs: `tty: true`).
+side is a descriptor only, and the program gets SIGHUP (docs: `tty: true`). Where a container has a /dev/pts of its own
+its terminal must be made in there, or it would have no name: the child makes it and sends us the master side.
 """
 
 import contextlib
 import os
+import socket
 
+from localset.keeper.child import NAMESPACES
 from localset.keeper.journal import Fields
 from localset.keeper.logs import LogFile, Pump
 from localset.keeper.loop import Loop
@@ -30,14 +33,16 @@ def open_for_start(loop: Loop, record: Record) -> tuple[tuple[int, int, int], bo
     spec = record.spec
     is_awaited = bool(spec.get("stdin_once"))
     if spec.get("tty"):
+        record.log = LogFile(spec["log_path"])
+        if spec.get("isolation") == NAMESPACES:
+            record.terminal_offer, theirs = socket.socketpair()
+            given = theirs.detach()
+            return (given, given, given), True
         master, slave = os.openpty()
-        os.set_blocking(master, False)
         user = spec.get("user")
         if user is not None and os.geteuid() == 0:
             os.fchown(slave, user, -1)
-        record.terminal = master
-        record.log = LogFile(spec["log_path"])
-        record.pumps = [Pump(loop, os.dup(master), record.log, 1, is_terminal=True, is_awaited=is_awaited)]
+        _start_terminal(loop, record, master)
         return (slave, slave, slave), True
     for name in _names(stdin=bool(spec.get("stdin"))):
         path = _path(record.run_id, name)
@@ -57,6 +62,27 @@ def open_for_start(loop: Loop, record: Record) -> tuple[tuple[int, int, int], bo
         stdin = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     _start_pumps(loop, record, spec, is_awaited=is_awaited)
     return (stdin, out, err), False
+
+
+def _start_terminal(loop: Loop, record: Record, master: int) -> None:
+    os.set_blocking(master, False)
+    record.terminal = master
+    if record.log is not None:
+        is_awaited = bool(record.spec.get("stdin_once"))
+        record.pumps = [Pump(loop, os.dup(master), record.log, 1, is_terminal=True, is_awaited=is_awaited)]
+
+
+def take_terminal(loop: Loop, record: Record) -> None:
+    """Take the master side that the child has sent before its exec; nothing where there is none."""
+    offer, record.terminal_offer = record.terminal_offer, None
+    if offer is None:
+        return
+    with offer, contextlib.suppress(OSError):
+        offer.setblocking(False)
+        _, descriptors, _, _ = socket.recv_fds(offer, 1, 1)
+        for master in descriptors:
+            os.set_inheritable(master, False)
+            _start_terminal(loop, record, master)
 
 
 def open_again(loop: Loop, record: Record) -> None:
@@ -116,6 +142,9 @@ def finish(record: Record) -> None:
     if record.log is not None:
         record.log.close()
         record.log = None
+    if record.terminal_offer is not None:
+        record.terminal_offer.close()
+        record.terminal_offer = None
     if record.terminal >= 0:
         os.close(record.terminal)
         record.terminal = -1

@@ -8,6 +8,7 @@ user: so this file imports nothing but localset and the standard library.
 
 import asyncio
 import os
+import re
 import secrets
 import signal
 import sys
@@ -218,6 +219,22 @@ async def a_killed_keeper_loses_no_process_no_line_and_no_exit_code(directory: P
         assert_none_lost(b.lines("a"), 1)
 
 
+async def a_terminal_has_a_name_where_the_program_looks_for_it(directory: Path, level: Isolation) -> None:
+    async with bench(directory, level) as b:
+        await b.spawn("a", "sh", "-c", "tty; test -c $(tty) && echo there; exec sleep 1000", tty=True)
+        name, there = await b.said("a", 2)
+        assert re.fullmatch(r"/dev/pts/\d+", name.rstrip())
+        assert there.rstrip() == "there"
+        session = await b.runtime.open_exec(ExecSpec(b.run_id("a"), ("tty",), PATH, "/", tty=True), stdin=True)
+        output = b"".join([data async for _, data in session.output()])
+        assert re.fullmatch(rb"/dev/pts/\d+\s*", output)
+        assert await session.wait() == 0
+        await session.aclose()
+        await b.spawn("quick", "sh", "-c", "echo said; exit 5", pod=3, tty=True)
+        assert (await b.over("quick")).exit_code == 5
+        assert [line.rstrip() for line in b.lines("quick")] == ["said"]
+
+
 def _kernel() -> tuple[int, ...]:
     return tuple(int(part) for part in os.uname().release.split(".")[:2])
 
@@ -397,6 +414,7 @@ CONTRACT = (
     a_stop_ends_everything_and_tells_how,
     commands_run_inside_and_end_with_their_time,
     a_killed_keeper_loses_no_process_no_line_and_no_exit_code,
+    a_terminal_has_a_name_where_the_program_looks_for_it,
     *NEEDS_MOUNTS,
     *NEEDS_NAMESPACES,
 )
